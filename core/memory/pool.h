@@ -1,0 +1,55 @@
+// The caching pool: cuts segments into blocks, keeps freed blocks for reuse, books every block in the ledger.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "core/memory/allocator.h"
+#include "core/memory/ledger.h"
+
+namespace tessera {
+
+// Best fit over freed blocks; a block is split to size and merged with free neighbours when released. The same
+// requests in the same order give the same layout on every device. Not for use by several threads at once.
+class MemoryPool {
+ public:
+  static constexpr size_t kGranule = 64;  // bytes; every block is a multiple of it and aligned to it
+
+  explicit MemoryPool(std::unique_ptr<SegmentAllocator> segments) : segments_(std::move(segments)) {}
+  ~MemoryPool();
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  // The size of the block that a request of `bytes` gets; 0 for 0.
+  static constexpr size_t block_bytes(size_t bytes) { return (bytes + kGranule - 1) / kGranule * kGranule; }
+
+  // nullptr for 0 bytes.
+  std::byte* allocate(size_t bytes, MemoryTag tag);
+  void release(std::byte* block, size_t bytes, MemoryTag tag);
+
+  Ledger& ledger() { return ledger_; }
+  bool has_data() const { return segments_->has_data(); }
+  // Bytes taken from the system, in use or kept for reuse.
+  size_t reserved() const { return reserved_; }
+  // Fills new blocks with 0xFF bytes, a NaN in every floating-point type, so that a read before the first write shows.
+  void set_poison(bool on) { poison_ = on; }
+
+ private:
+  using FreeBySize = std::set<std::pair<size_t, std::byte*>>;
+
+  void add_segment(size_t bytes);
+  void insert_free(std::byte* block, size_t bytes);
+
+  std::unique_ptr<SegmentAllocator> segments_;
+  Ledger ledger_;
+  std::vector<std::pair<std::byte*, size_t>> owned_;
+  FreeBySize free_by_size_;
+  std::map<std::byte*, size_t> free_by_address_;
+  size_t reserved_ = 0;
+  bool poison_ = false;
+};
+
+}  // namespace tessera
