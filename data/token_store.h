@@ -1,0 +1,92 @@
+// Token files: HDF5 with the groups `train` and `val`, each holding
+//   tokens            [T]    uint16 or uint32 (by vocabulary size), chunked, shuffle + deflate +
+//   fletcher32 document_offsets  [D+1]  uint64: document d is tokens [offsets[d], offsets[d+1]);
+//   offsets[D] == T
+// and root attributes format, format_version, tokenizer, tokenizer_hash, tokenizer_json,
+// vocabulary_size.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+
+namespace tessera {
+
+enum class Split : uint8_t { train, val };
+inline constexpr std::array<Split, 2> kSplits{Split::train, Split::val};
+constexpr const char* split_name(Split split) {
+  return split == Split::train ? "train" : "val";
+}
+
+struct TokenRange {
+  uint64_t begin = 0, end = 0;
+  uint64_t size() const { return end - begin; }
+};
+
+// Reads ranges of tokens and documents at random; memory is bounded by `cache_bytes` per split,
+// whatever the file's size. Opening validates everything but the token values, which are checked as
+// they are read. Every failure is an Error naming the file. One TokenFile is to be used by one
+// thread at a time.
+class TokenFile {
+ public:
+  static constexpr size_t kDefaultCacheBytes = size_t{64} << 20;
+
+  explicit TokenFile(const std::filesystem::path& path, size_t cache_bytes = kDefaultCacheBytes);
+  ~TokenFile();
+  TokenFile(TokenFile&&) noexcept;
+  TokenFile& operator=(TokenFile&&) noexcept;
+
+  const std::filesystem::path& path() const;
+  uint32_t vocabulary_size() const;
+  const std::string& tokenizer_name() const;
+  const std::string& tokenizer_hash() const;
+  const std::string& tokenizer_json() const;
+  std::unique_ptr<Tokenizer> tokenizer() const;
+
+  uint64_t token_count(Split split) const;
+  uint64_t document_count(Split split) const;
+
+  // tokens [first, first + out.size()). Throws Error for an id at or above the vocabulary size.
+  void read(Split split, uint64_t first, std::span<int32_t> out);
+
+  TokenRange document(Split split, uint64_t index);
+  // The document that holds token `position`, which must be below token_count(split).
+  uint64_t document_at(Split split, uint64_t position);
+  // Where documents begin within (range.begin, range.end): appended in ascending order.
+  void document_starts(Split split, TokenRange range, std::vector<uint64_t>& starts);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Throws Error unless every token id of `file` exists in a model of `model_vocabulary` ids.
+void check_vocabulary(const TokenFile& file, int64_t model_vocabulary);
+
+// Writes a token file under a temporary name beside `path`; finish() flushes it to disk and renames
+// it. Destroyed before that, it leaves nothing behind. Memory: a few chunks per split.
+class TokenFileWriter {
+ public:
+  TokenFileWriter(const std::filesystem::path& path, const Tokenizer& tokenizer);
+  ~TokenFileWriter();
+  TokenFileWriter(TokenFileWriter&&) = delete;
+
+  void append(Split split, std::span<const TokenId> ids);
+  void end_document(Split split);  // empty documents are dropped
+  void finish();
+
+  uint64_t token_count(Split split) const;
+  uint64_t document_count(Split split) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tessera
