@@ -22,7 +22,8 @@ template <class... Args>
 // Throws Error with the formatted text unless `condition` holds.
 template <class... Args>
 void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
-  if (!condition) [[unlikely]] fail(format, std::forward<Args>(args)...);
+  if (!condition) [[unlikely]]
+    fail(format, std::forward<Args>(args)...);
 }
 
 }  // namespace tessera

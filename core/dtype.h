@@ -1,4 +1,5 @@
-// Element types: storage structs for the small formats, their conversions, names, sizes and dispatch.
+// Element types: storage structs for the small formats, their conversions, names, sizes and
+// dispatch.
 #pragma once
 
 #include <bit>
@@ -12,9 +13,10 @@ namespace tessera {
 
 enum class DType : uint8_t { f32, f64, f16, bf16, e4m3, e5m2, i32, i64, u8 };
 
-// A binary floating-point format of 1 sign, E exponent and M mantissa bits. Conversion from float rounds to
-// nearest even. Formats with infinity (f16, bf16) overflow to it; the 8-bit ones saturate at their largest
-// finite value ("OCP 8-bit Floating Point Specification", 2023; e4m3 has no infinity and one NaN pattern).
+// A binary floating-point format of 1 sign, E exponent and M mantissa bits. Conversion from float
+// rounds to nearest even. Formats with infinity (f16, bf16) overflow to it; the 8-bit ones saturate
+// at their largest finite value ("OCP 8-bit Floating Point Specification", 2023; e4m3 has no
+// infinity and one NaN pattern).
 template <int E, int M, bool kSaturate, bool kHasInf>
 struct FloatFormat {
   static constexpr int kBias = (1 << (E - 1)) - 1;
@@ -35,18 +37,21 @@ struct FloatFormat {
     const uint32_t rounded = (mantissa + (1u << (shift - 1)) - 1 + odd) >> shift;
     // `rounded` still holds the implicit one, so that a carry moves into the exponent by itself.
     const uint32_t result = exponent <= 0 ? rounded : (uint32_t(exponent - 1) << M) + rounded;
-    if (result > kMaxFinite || magnitude == 0x7f800000u) return sign | (kSaturate ? kMaxFinite : kInf);
+    if (result > kMaxFinite || magnitude == 0x7f800000u)
+      return sign | (kSaturate ? kMaxFinite : kInf);
     return sign | result;
   }
 
   static constexpr float decode(uint32_t bits) {
     const uint32_t sign = bits & kSign ? 0x80000000u : 0, magnitude = bits & (kSign - 1);
     if (magnitude > kMaxFinite) {
-      return std::bit_cast<float>(sign | (kHasInf && magnitude == kInf ? 0x7f800000u : 0x7fc00000u));
+      return std::bit_cast<float>(sign |
+                                  (kHasInf && magnitude == kInf ? 0x7f800000u : 0x7fc00000u));
     }
     const uint32_t exponent = magnitude >> M, mantissa = magnitude & ((1u << M) - 1);
     if (exponent == 0) {  // subnormal: mantissa * 2^(1 - bias - M)
-      const float value = float(mantissa) * std::bit_cast<float>(uint32_t(127 + 1 - kBias - M) << 23);
+      const float value =
+          float(mantissa) * std::bit_cast<float>(uint32_t(127 + 1 - kBias - M) << 23);
       return sign ? -value : value;
     }
     return std::bit_cast<float>(sign | ((exponent + 127 - kBias) << 23) | (mantissa << (23 - M)));
@@ -107,42 +112,83 @@ constexpr double from_float(float x) {
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::f64: case DType::i64: return 8;
-    case DType::f32: case DType::i32: return 4;
-    case DType::f16: case DType::bf16: return 2;
-    case DType::e4m3: case DType::e5m2: case DType::u8: return 1;
+    case DType::f64:
+    case DType::i64:
+      return 8;
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::f16:
+    case DType::bf16:
+      return 2;
+    case DType::e4m3:
+    case DType::e5m2:
+    case DType::u8:
+      return 1;
   }
   return 0;
 }
 
 constexpr std::string_view name_of(DType dtype) {
-  constexpr std::string_view kNames[] = {"f32", "f64", "f16", "bf16", "e4m3", "e5m2", "i32", "i64", "u8"};
+  constexpr std::string_view kNames[] = {"f32",  "f64", "f16", "bf16", "e4m3",
+                                         "e5m2", "i32", "i64", "u8"};
   return kNames[size_t(dtype)];
 }
 
 template <class T>
 struct DTypeOf;
-template <> struct DTypeOf<float> { static constexpr DType value = DType::f32; };
-template <> struct DTypeOf<double> { static constexpr DType value = DType::f64; };
-template <> struct DTypeOf<f16> { static constexpr DType value = DType::f16; };
-template <> struct DTypeOf<bf16> { static constexpr DType value = DType::bf16; };
-template <> struct DTypeOf<e4m3> { static constexpr DType value = DType::e4m3; };
-template <> struct DTypeOf<e5m2> { static constexpr DType value = DType::e5m2; };
-template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
-template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::i64; };
-template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
+template <>
+struct DTypeOf<double> {
+  static constexpr DType value = DType::f64;
+};
+template <>
+struct DTypeOf<f16> {
+  static constexpr DType value = DType::f16;
+};
+template <>
+struct DTypeOf<bf16> {
+  static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<e4m3> {
+  static constexpr DType value = DType::e4m3;
+};
+template <>
+struct DTypeOf<e5m2> {
+  static constexpr DType value = DType::e5m2;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::i32;
+};
+template <>
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::i64;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
-// Calls body.template operator()<T>() with the storage type of `dtype`, one of the types the CPU kernels compute
-// with: f32, bf16 (computed in f32) and f64 (for gradient checks).
+// Calls body.template operator()<T>() with the storage type of `dtype`, one of the types the CPU
+// kernels compute with: f32, bf16 (computed in f32) and f64 (for gradient checks).
 template <class Body>
 decltype(auto) dispatch_compute(std::string_view op, DType dtype, Body&& body) {
   switch (dtype) {
-    case DType::f32: return body.template operator()<float>();
-    case DType::bf16: return body.template operator()<bf16>();
-    case DType::f64: return body.template operator()<double>();
-    default: fail("{}: dtype {} is not supported; use f32, bf16 or f64", op, name_of(dtype));
+    case DType::f32:
+      return body.template operator()<float>();
+    case DType::bf16:
+      return body.template operator()<bf16>();
+    case DType::f64:
+      return body.template operator()<double>();
+    default:
+      fail("{}: dtype {} is not supported; use f32, bf16 or f64", op, name_of(dtype));
   }
 }
 

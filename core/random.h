@@ -1,6 +1,7 @@
-// Counter-based random numbers: Philox-4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
-// SC 2011). A number depends on (seed, purpose, step, element) alone, so results are the same for any number of
-// threads or ranks, and a recomputed segment draws what it drew the first time.
+// Counter-based random numbers: Philox-4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as
+// 1, 2, 3", SC 2011). A number depends on (seed, purpose, step, element) alone, so results are the
+// same for any number of threads or ranks, and a recomputed segment draws what it drew the first
+// time.
 #pragma once
 
 #include <array>
@@ -22,7 +23,8 @@ class Philox {
     uint32_t k0 = uint32_t(seed_), k1 = uint32_t(seed_ >> 32);
     for (int round = 0; round < 10; ++round) {
       const uint64_t p0 = uint64_t{0xD2511F53u} * c[0], p1 = uint64_t{0xCD9E8D57u} * c[2];
-      c = {uint32_t(p1 >> 32) ^ c[1] ^ k0, uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ k1, uint32_t(p0)};
+      c = {uint32_t(p1 >> 32) ^ c[1] ^ k0, uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ k1,
+           uint32_t(p0)};
       k0 += 0x9E3779B9u;  // Weyl sequence: golden ratio
       k1 += 0xBB67AE85u;  // Weyl sequence: sqrt(3) - 1
     }

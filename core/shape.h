@@ -18,7 +18,8 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const int64_t> dims) : rank_(int(dims.size())) {
-    check(dims.size() <= kMaxRank, "shape: rank {} is above the limit of {}", dims.size(), kMaxRank);
+    check(dims.size() <= kMaxRank, "shape: rank {} is above the limit of {}", dims.size(),
+          kMaxRank);
     std::copy(dims.begin(), dims.end(), dims_.begin());
   }
 
@@ -66,7 +67,8 @@ struct fmt::formatter<tessera::Shape> {
   constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
   auto format(const tessera::Shape& shape, format_context& ctx) const {
     auto out = fmt::format_to(ctx.out(), "[");
-    for (int i = 0; i < shape.rank(); ++i) out = fmt::format_to(out, i ? ", {}" : "{}", shape[i]);
+    for (int i = 0; i < shape.rank(); ++i)
+      out = fmt::format_to(out, "{}{}", i ? ", " : "", shape[i]);
     return fmt::format_to(out, "]");
   }
 };

@@ -15,8 +15,10 @@ class HostAllocator final : public SegmentAllocator {
  public:
   std::byte* allocate(size_t bytes) override {
     // mmap aligns to 4 KiB only: map one huge page more and give the ends back.
-    void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    check(mapped != MAP_FAILED, "memory: the system refused {} MiB; use a smaller batch or context, or recompute",
+    void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    check(mapped != MAP_FAILED,
+          "memory: the system refused {} MiB; use a smaller batch or context, or recompute",
           bytes >> 20);
     auto* begin = static_cast<std::byte*>(mapped);
     const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
@@ -45,7 +47,11 @@ class MetaAllocator final : public SegmentAllocator {
 
 }  // namespace
 
-std::unique_ptr<SegmentAllocator> make_host_allocator() { return std::make_unique<HostAllocator>(); }
-std::unique_ptr<SegmentAllocator> make_meta_allocator() { return std::make_unique<MetaAllocator>(); }
+std::unique_ptr<SegmentAllocator> make_host_allocator() {
+  return std::make_unique<HostAllocator>();
+}
+std::unique_ptr<SegmentAllocator> make_meta_allocator() {
+  return std::make_unique<MetaAllocator>();
+}
 
 }  // namespace tessera

@@ -9,7 +9,8 @@ namespace tessera {
 class SegmentAllocator {
  public:
   virtual ~SegmentAllocator() = default;
-  // `bytes` is a multiple of 2 MiB; the result is aligned to 2 MiB. Throws Error when memory is exhausted.
+  // `bytes` is a multiple of 2 MiB; the result is aligned to 2 MiB. Throws Error when memory is
+  // exhausted.
   virtual std::byte* allocate(size_t bytes) = 0;
   virtual void release(std::byte* segment, size_t bytes) = 0;
   // False for `meta`, whose addresses must not be read or written.

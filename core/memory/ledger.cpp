@@ -4,9 +4,13 @@
 
 namespace tessera {
 
-void Ledger::add(MemoryTag tag, int64_t bytes) { book(tag, bytes); }
+void Ledger::add(MemoryTag tag, int64_t bytes) {
+  book(tag, bytes);
+}
 
-void Ledger::remove(MemoryTag tag, int64_t bytes) { book(tag, -bytes); }
+void Ledger::remove(MemoryTag tag, int64_t bytes) {
+  book(tag, -bytes);
+}
 
 void Ledger::move(MemoryTag from, MemoryTag to, int64_t bytes) {
   book(from, -bytes);

@@ -21,15 +21,16 @@ enum class MemoryTag : uint8_t {
 inline constexpr size_t kMemoryTags = 7;
 
 constexpr std::string_view name_of(MemoryTag tag) {
-  constexpr std::string_view kNames[kMemoryTags] = {"parameters", "gradients",     "optimizer", "activations",
-                                                    "workspace",  "communication", "data"};
+  constexpr std::string_view kNames[kMemoryTags] = {
+      "parameters", "gradients", "optimizer", "activations", "workspace", "communication", "data"};
   return kNames[size_t(tag)];
 }
 
 using BytesByTag = std::array<int64_t, kMemoryTags>;
 
-// Bytes in use, now and at the peak, in total and by tag. Bytes are those of allocated blocks (requests rounded up
-// to the pool's granule), so that a dry run on `meta` and a run on a device agree to the byte.
+// Bytes in use, now and at the peak, in total and by tag. Bytes are those of allocated blocks
+// (requests rounded up to the pool's granule), so that a dry run on `meta` and a run on a device
+// agree to the byte.
 class Ledger {
  public:
   struct Event {

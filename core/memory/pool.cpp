@@ -55,10 +55,12 @@ void MemoryPool::add_segment(size_t bytes) {
 
 void MemoryPool::insert_free(std::byte* block, size_t bytes) {
   const auto is_segment_start = [&](std::byte* address) {
-    return std::any_of(owned_.begin(), owned_.end(), [&](const auto& s) { return s.first == address; });
+    return std::any_of(owned_.begin(), owned_.end(),
+                       [&](const auto& s) { return s.first == address; });
   };
   auto next = free_by_address_.upper_bound(block);
-  if (next != free_by_address_.end() && next->first == block + bytes && !is_segment_start(next->first)) {
+  if (next != free_by_address_.end() && next->first == block + bytes &&
+      !is_segment_start(next->first)) {
     bytes += next->second;
     free_by_size_.erase({next->second, next->first});
     next = free_by_address_.erase(next);

@@ -1,4 +1,5 @@
-// The caching pool: cuts segments into blocks, keeps freed blocks for reuse, books every block in the ledger.
+// The caching pool: cuts segments into blocks, keeps freed blocks for reuse, books every block in
+// the ledger.
 #pragma once
 
 #include <map>
@@ -12,19 +13,24 @@
 
 namespace tessera {
 
-// Best fit over freed blocks; a block is split to size and merged with free neighbours when released. The same
-// requests in the same order give the same layout on every device. Not for use by several threads at once.
+// Best fit over freed blocks; a block is split to size and merged with free neighbours when
+// released. The same requests in the same order give the same layout on every device. Not for use
+// by several threads at once.
 class MemoryPool {
  public:
-  static constexpr size_t kGranule = 64;  // bytes; every block is a multiple of it and aligned to it
+  static constexpr size_t kGranule =
+      64;  // bytes; every block is a multiple of it and aligned to it
 
-  explicit MemoryPool(std::unique_ptr<SegmentAllocator> segments) : segments_(std::move(segments)) {}
+  explicit MemoryPool(std::unique_ptr<SegmentAllocator> segments)
+      : segments_(std::move(segments)) {}
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
   // The size of the block that a request of `bytes` gets; 0 for 0.
-  static constexpr size_t block_bytes(size_t bytes) { return (bytes + kGranule - 1) / kGranule * kGranule; }
+  static constexpr size_t block_bytes(size_t bytes) {
+    return (bytes + kGranule - 1) / kGranule * kGranule;
+  }
 
   // nullptr for 0 bytes.
   std::byte* allocate(size_t bytes, MemoryTag tag);
@@ -34,7 +40,8 @@ class MemoryPool {
   bool has_data() const { return segments_->has_data(); }
   // Bytes taken from the system, in use or kept for reuse.
   size_t reserved() const { return reserved_; }
-  // Fills new blocks with 0xFF bytes, a NaN in every floating-point type, so that a read before the first write shows.
+  // Fills new blocks with 0xFF bytes, a NaN in every floating-point type, so that a read before the
+  // first write shows.
   void set_poison(bool on) { poison_ = on; }
 
  private:
