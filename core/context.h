@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <typeindex>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -82,6 +84,15 @@ class Context {
   uint32_t step() const { return step_; }
   void set_step(uint32_t step) { step_ = step; }
 
+  // What kernels keep from call to call (plans, primitive caches): one T per context, made on first
+  // use.
+  template <class T>
+  T& state() {
+    auto& slot = states_[std::type_index(typeid(T))];
+    if (!slot) slot = std::make_shared<T>();
+    return *static_cast<T*>(slot.get());
+  }
+
   // The dotted name of the part of the model that is running.
   const std::string& scope() const { return scope_; }
 
@@ -104,6 +115,7 @@ class Context {
 
   ContextOptions options_;
   std::shared_ptr<MemoryPool> pool_;
+  std::unordered_map<std::type_index, std::shared_ptr<void>> states_;
   uint32_t step_ = 0;
   std::string scope_;
   bool grad_enabled_ = true;
