@@ -1,0 +1,14 @@
+// Reductions over whole tensors.
+#pragma once
+
+#include <span>
+
+#include "core/context.h"
+
+namespace tessera {
+
+// The sum of the squares of all elements of all tensors (f32, bf16 or f64, contiguous), summed in
+// f64 in an order that does not depend on the number of threads. 0 on `meta`.
+double sum_of_squares(Context& ctx, std::span<const Tensor> tensors);
+
+}  // namespace tessera
