@@ -1,0 +1,99 @@
+// A configuration struct as a tree of named values bound to its members.
+//
+// `visit` lines describe a section; bind() turns them into this tree, and the reader, the printer,
+// the help text and the schema are plain code over it:
+//
+//   struct AdamWConfig {
+//     double lr = 3e-4;
+//     void visit(auto&& v) { v("lr", lr, "peak learning rate", positive()); }
+//   };
+//
+// Members may be bool, integers, floating point, std::string, std::filesystem::path, enums with
+// enum_names(), structs with visit(), and std::vector, std::optional or std::map<std::string, T>
+// of these.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/config/constraint.h"
+#include "core/config/scalar.h"
+
+namespace tessera {
+
+// One row of an enum's name table, which stands beside the enum and is found by its type:
+//   constexpr auto enum_names(Mode) {
+//     return std::to_array<EnumName<Mode>>({{Mode::fp32, "fp32"}, {Mode::fp8, "fp8", "needs
+//     CUDA"}});
+//   }
+// `unavailable` says why this build refuses the value; nullptr where it does not.
+template <class E>
+struct EnumName {
+  E value;
+  const char* name;
+  const char* unavailable = nullptr;
+};
+
+template <class E>
+requires std::is_enum_v<E> std::string_view name_of(E value) {
+  for (const auto& row : enum_names(E{})) {
+    if (row.value == value) return row.name;
+  }
+  return "unnamed";
+}
+
+namespace fields {
+
+struct Value;
+struct Field;
+
+struct Scalar {
+  ScalarType type;
+  Constraint constraint = {};
+  std::vector<Choice> choices = {};  // the only texts allowed, when not empty
+  std::function<Problem(const ScalarText&)> set;
+  std::function<std::string()> yaml;  // the present value
+};
+
+struct Section {
+  std::vector<Field> fields;
+};
+
+struct List {
+  size_t min_length = 0;
+  std::function<void()> clear;
+  std::function<Value()> append;  // adds a default element
+  std::function<std::vector<Value>()> elements;
+  std::function<Value()> sample;  // an element apart from the list, for the schema
+};
+
+struct Map {
+  std::function<void()> clear;
+  std::function<Value(const std::string&)> insert;  // adds a default value under a key
+  std::function<std::vector<std::pair<std::string, Value>>()> entries;
+  std::function<Value()> sample;
+};
+
+struct Optional {
+  std::function<bool()> has_value;
+  std::function<void()> reset;
+  std::function<Value()> value;  // created where absent
+  std::function<Value()> sample;
+};
+
+struct Value : std::variant<Scalar, Section, List, Map, Optional> {
+  using variant::variant;
+};
+
+struct Field {
+  std::string name;
+  std::string help;
+  Value value;
+};
+
+}  // namespace fields
+}  // namespace tessera
