@@ -1,0 +1,73 @@
+// The Llama model: embedding, L blocks of attention and gated MLP on a residual stream, norm, head.
+// Touvron et al., "LLaMA", 2023, with grouped-query attention and, as options, QK-norm (Qwen3), QKV bias (Qwen2)
+// and a sliding window (Mistral).
+#pragma once
+
+#include <optional>
+
+#include "kernels/attention/op.h"
+#include "kernels/cross_entropy/op.h"
+#include "kernels/rope/op.h"
+#include "model/batch.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/parameter.h"
+
+namespace tessera {
+
+// How a model computes, as opposed to what.
+struct ComputeOptions {
+  DType dtype = DType::f32;  // of matrices and activations
+  AttentionBackend attention = AttentionBackend::flash;
+  double attention_dropout = 0;
+  double attention_softcap = 0;   // 0: none
+  bool recompute_blocks = false;  // keep only each block's input, compute the rest again in backward
+};
+
+class Llama {
+ public:
+  // Creates the parameters, uninitialised.
+  Llama(Context& ctx, const ModelConfig& config, const ComputeOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const ComputeOptions& options() const { return options_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+
+  // Scalar loss of the batch: `loss.scale` times the sum over its targets.
+  Var loss(Context& ctx, const DeviceBatch& batch, const LossOptions& loss) const;
+  // Logits [V] after the last of `tokens` [n], which continue what `cache` holds; their keys and values are added.
+  Tensor next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) const;
+  // The normed output of the last block, [N, d].
+  Var hidden(Context& ctx, const DeviceBatch& batch) const;
+  // [V, d]; the embedding itself when tied.
+  const Var& head() const { return head_ ? *head_ : embedding_; }
+
+ private:
+  struct Layer {
+    Var attention_norm, qkv, attention_output, mlp_norm, gate_up, down;
+    std::optional<Var> qkv_bias, q_norm, k_norm;
+  };
+  // The residual stream, and the output of the part before that is still to be added to it (if any).
+  struct Stream {
+    Var residual;
+    std::optional<Var> branch;
+  };
+
+  Var parameter(Context& ctx, std::string name, const Shape& shape, double init_std, float init_value = 0);
+  Layer make_layer(Context& ctx, int index);
+  Var projected_qkv(Context& ctx, const Layer& layer, const Var& x, const Tensor& positions) const;
+  Stream block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
+  Stream run_block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
+  Var mlp(Context& ctx, const Layer& layer, const Var& x) const;
+  AttentionOptions attention_options(int layer) const;
+
+  ModelConfig config_;
+  ComputeOptions options_;
+  std::vector<Parameter> parameters_;
+  Var embedding_, final_norm_;
+  std::vector<Layer> layers_;
+  std::optional<Var> head_;
+  RopeTable rope_;
+};
+
+}  // namespace tessera
