@@ -1,18 +1,45 @@
-# Everything outside this repository that Tessera stands on, all from the distribution's packages
-# (tools/quickstart names and installs them).
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+# Everything outside this repository that Tessera stands on, all from the distribution's packages.
+# What is missing is told once, with the packages to install (tools/packages.sh has the same names).
+set(missing_packages "")
+
+# tessera_require(PACKAGE FOUND NAME): notes that the distribution's PACKAGE is missing unless FOUND.
+macro(tessera_require package found name)
+  if(NOT ${found})
+    list(APPEND missing_packages ${package})
+    message(STATUS "${name} not found: it is in the package ${package}")
+  endif()
+endmacro()
+
+find_package(OpenMP QUIET COMPONENTS CXX)
+tessera_require(g++ OpenMP_CXX_FOUND OpenMP)
 find_package(Threads REQUIRED)
-find_package(fmt REQUIRED)
-find_package(yaml-cpp REQUIRED)
-find_package(CLI11 REQUIRED)
-find_package(nlohmann_json REQUIRED)
+find_package(fmt QUIET)
+tessera_require(libfmt-dev fmt_FOUND fmt)
+find_package(yaml-cpp QUIET)
+tessera_require(libyaml-cpp-dev yaml-cpp_FOUND yaml-cpp)
+find_package(CLI11 QUIET)
+tessera_require(libcli11-dev CLI11_FOUND CLI11)
+find_package(nlohmann_json QUIET)
+tessera_require(nlohmann-json3-dev nlohmann_json_FOUND nlohmann-json)
 # oneDNN by file: its CMake package insists on OpenCL, which the CPU engine does not need.
-find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
-find_library(DNNL_LIBRARY dnnl REQUIRED)
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h)
+find_library(DNNL_LIBRARY dnnl)
+if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+  set(DNNL_FOUND TRUE)
+endif()
+tessera_require(libdnnl-dev DNNL_FOUND oneDNN)
+find_package(HDF5 QUIET COMPONENTS C)
+tessera_require(libhdf5-dev HDF5_FOUND HDF5)
+if(TESSERA_TESTS)
+  find_package(GTest QUIET)
+  tessera_require(libgtest-dev GTest_FOUND GoogleTest)
+endif()
+
+if(missing_packages)
+  list(JOIN missing_packages " " missing_packages)
+  message(FATAL_ERROR "Packages are missing. Install them: apt-get install ${missing_packages}")
+endif()
+
 add_library(tessera_dnnl INTERFACE)
 target_include_directories(tessera_dnnl SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(tessera_dnnl INTERFACE ${DNNL_LIBRARY})
-find_package(HDF5 REQUIRED COMPONENTS C)
-if(TESSERA_TESTS)
-  find_package(GTest REQUIRED)
-endif()
