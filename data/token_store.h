@@ -81,6 +81,7 @@ class TokenFileWriter {
   void end_document(Split split);  // empty documents are dropped
   void finish();
 
+  // Written so far; to be asked before finish().
   uint64_t token_count(Split split) const;
   uint64_t document_count(Split split) const;
 

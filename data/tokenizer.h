@@ -69,8 +69,10 @@ class StreamDecoder {
   std::string pending_;
 };
 
-// Calls the visitor with every part of every document, in order; may be run several times.
-using TextVisitor = std::function<void(const TextPart&)>;
+// Receives every part of every document in order and returns how many bytes it used, as
+// Tokenizer::encode() does.
+using TextVisitor = std::function<size_t(const TextPart&)>;
+// Shows the whole corpus to a visitor; may be run several times.
 using TextSource = std::function<void(const TextVisitor&)>;
 
 // Names for --tokenizer, in the order of the table in tokenizer.cpp.

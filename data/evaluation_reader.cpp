@@ -1,0 +1,102 @@
+#include <algorithm>
+#include <limits>
+
+#include "core/check.h"
+#include "data/batch_builder.h"
+#include "data/loader.h"
+
+namespace tessera {
+namespace {
+
+struct ValidationFile {
+  TokenFile file;
+  uint64_t windows = 0;
+};
+
+// The files whose `val` split holds a window; an Error that names the largest when there is none.
+std::vector<ValidationFile> open_files(const EvaluationConfig& config) {
+  check(!config.files.empty(), "no token files to evaluate on");
+  std::vector<ValidationFile> files;
+  std::string longest;
+  uint64_t most = 0;
+  for (const auto& path : config.files) {
+    TokenFile file(path);
+    const uint64_t tokens = file.token_count(Split::val);
+    if (longest.empty() || tokens > most) most = tokens, longest = path.string();
+    const uint64_t windows = tokens == 0 ? 0 : (tokens - 1) / uint64_t(config.context);
+    if (windows > 0) files.push_back({std::move(file), windows});
+  }
+  check(!files.empty(),
+        "{} has {} validation tokens, fewer than the {} of one sample (context {} + 1); prepare it "
+        "with a larger --val-fraction, use a shorter context or switch evaluation off",
+        longest, most, config.context + 1, config.context);
+  return files;
+}
+
+}  // namespace
+
+struct EvaluationReader::Impl {
+  explicit Impl(const EvaluationConfig& config) : config(config), files(open_files(config)) {
+    for (const ValidationFile& file : files) windows += file.windows;
+    const uint64_t per_batch = uint64_t(config.batch) * uint64_t(config.ranks);
+    batches = (windows + per_batch - 1) / per_batch;
+    if (config.max_batches > 0) batches = std::min(batches, uint64_t(config.max_batches));
+    samples = std::min(windows, batches * per_batch);
+  }
+
+  void add(uint64_t sample, BatchBuilder& builder) {
+    if (sample >= samples) return builder.add_padding();
+    auto window = uint64_t((unsigned __int128)sample * windows / samples);
+    auto file = files.begin();
+    while (window >= file->windows) window -= (file++)->windows;
+    const uint64_t begin = window * uint64_t(config.context);
+    layout_range(file->file, Split::val, {begin, begin + uint64_t(config.context) + 1},
+                 config.document_mask, layout);
+    builder.add(file->file, Split::val, layout);
+  }
+
+  EvaluationConfig config;
+  std::vector<ValidationFile> files;
+  uint64_t windows = 0, batches = 0, samples = 0;
+  uint64_t batch = 0;  // the next one's number
+  SampleLayout layout;
+};
+
+EvaluationReader::EvaluationReader(const EvaluationConfig& config) {
+  check(config.context >= 1 && config.batch >= 1 && config.max_batches >= 0,
+        "evaluation needs a context and a batch of at least 1, not {} and {}", config.context,
+        config.batch);
+  check(config.batch <= std::numeric_limits<int32_t>::max() / config.context,
+        "{} samples of {} tokens are more than a batch can hold, 2^31 - 1 tokens; use a smaller "
+        "batch",
+        config.batch, config.context);
+  check(config.ranks >= 1 && config.rank >= 0 && config.rank < config.ranks,
+        "rank {} of {} is out of range", config.rank, config.ranks);
+  impl_ = std::make_unique<Impl>(config);
+}
+EvaluationReader::~EvaluationReader() = default;
+EvaluationReader::EvaluationReader(EvaluationReader&&) noexcept = default;
+
+bool EvaluationReader::next(Batch& batch) {
+  Impl& impl = *impl_;
+  if (impl.batch == impl.batches) return false;
+  const EvaluationConfig& config = impl.config;
+  const uint64_t first =
+      (impl.batch++ * uint64_t(config.ranks) + uint64_t(config.rank)) * uint64_t(config.batch);
+  BatchBuilder builder(config.batch, config.context, config.document_mask);
+  for (int64_t i = 0; i < config.batch; ++i) impl.add(first + uint64_t(i), builder);
+  batch = builder.finish();
+  return true;
+}
+
+void EvaluationReader::rewind() {
+  impl_->batch = 0;
+}
+int64_t EvaluationReader::batches() const {
+  return int64_t(impl_->batches);
+}
+int64_t EvaluationReader::samples() const {
+  return int64_t(impl_->samples);
+}
+
+}  // namespace tessera

@@ -1,0 +1,183 @@
+#include "data/prepare.h"
+
+#include <cmath>
+
+#include "core/check.h"
+#include "core/random.h"
+#include "data/spool.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Receives the tokens of documents in order and decides which split they go to.
+class Splitter {
+ public:
+  virtual ~Splitter() = default;
+  virtual void append(std::span<const TokenId> ids) = 0;
+  virtual void end_document() = 0;
+  virtual void finish() = 0;
+};
+
+class DocumentSplitter final : public Splitter {
+ public:
+  DocumentSplitter(TokenFileWriter& writer, const Tokenizer& tokenizer, const PrepareConfig& config)
+      : writer_(writer),
+        separator_(tokenizer.separator()),
+        random_(config.seed, purpose_id("prepare/split"), 0),
+        val_fraction_(config.val_fraction) {}
+
+  void append(std::span<const TokenId> ids) override { writer_.append(split(), ids); }
+
+  void end_document() override {
+    if (separator_) writer_.append(split(), std::span(&*separator_, 1));
+    writer_.end_document(split());
+    ++document_;
+  }
+
+  void finish() override {}
+
+ private:
+  Split split() const {
+    return double(random_.uniform(document_)) < val_fraction_ ? Split::val : Split::train;
+  }
+
+  TokenFileWriter& writer_;
+  std::optional<TokenId> separator_;
+  Philox random_;
+  double val_fraction_;
+  uint64_t document_ = 0;
+};
+
+// Where the last part begins is known only at the end, so the tokens wait on disk until then.
+class TailSplitter final : public Splitter {
+ public:
+  TailSplitter(TokenFileWriter& writer, const Tokenizer& tokenizer, const PrepareConfig& config)
+      : writer_(writer),
+        separator_(tokenizer.separator()),
+        val_fraction_(config.val_fraction),
+        tokens_(fs::absolute(config.output).parent_path()),
+        document_ends_(fs::absolute(config.output).parent_path()) {}
+
+  void append(std::span<const TokenId> ids) override { tokens_.append(ids); }
+
+  void end_document() override {
+    if (separator_) tokens_.append(std::span(&*separator_, 1));
+    document_ends_.append(std::array{tokens_.size()});
+  }
+
+  void finish() override {
+    const uint64_t documents = document_ends_.size();
+    if (documents == 0) return;
+    const uint64_t total = tokens_.size() - (separator_ ? 1 : 0);  // none follows the last document
+    const auto cut = uint64_t(std::floor(double(total) * (1.0 - val_fraction_)));
+    uint64_t begin = 0;
+    for (uint64_t d = 0; d < documents; ++d) {
+      uint64_t end = 0;
+      document_ends_.read(d, std::span(&end, 1));
+      end = std::min(end, total);
+      copy(Split::train, begin, std::min(end, cut));
+      copy(Split::val, std::max(begin, cut), end);
+      begin = end;
+    }
+  }
+
+ private:
+  void copy(Split split, uint64_t begin, uint64_t end) {
+    if (begin >= end) return;
+    for (; begin < end; begin += block_.size()) {
+      block_.resize(std::min(end - begin, uint64_t{1} << 16));
+      tokens_.read(begin, block_);
+      writer_.append(split, block_);
+    }
+    writer_.end_document(split);
+  }
+
+  TokenFileWriter& writer_;
+  std::optional<TokenId> separator_;
+  double val_fraction_;
+  Spool<TokenId> tokens_;
+  Spool<uint64_t> document_ends_;
+  std::vector<TokenId> block_;
+};
+
+std::unique_ptr<Splitter> make_splitter(TokenFileWriter& writer, const Tokenizer& tokenizer,
+                                        const PrepareConfig& config) {
+  if (config.split == SplitRule::tail) {
+    return std::make_unique<TailSplitter>(writer, tokenizer, config);
+  }
+  return std::make_unique<DocumentSplitter>(writer, tokenizer, config);
+}
+
+// Runs the corpus through the tokenizer; returns the bytes of text.
+uint64_t tokenize(const Corpus& corpus, const Tokenizer& tokenizer, Splitter& splitter,
+                  const std::function<void(const PrepareProgress&)>& progress) {
+  PrepareProgress now{.stage = "tokenizing", .total_bytes = corpus.bytes()};
+  uint64_t text_bytes = 0;
+  std::vector<TokenId> ids;
+  const auto visitor = [&](const TextPart& part) {
+    ids.clear();
+    const size_t used = tokenizer.encode(part, ids);
+    splitter.append(ids);
+    if (part.last) splitter.end_document();
+    now.tokens += ids.size();
+    text_bytes += used;
+    return used;
+  };
+  corpus.visit(visitor, [&](uint64_t bytes) {
+    now.bytes = bytes;
+    progress(now);
+  });
+  return text_bytes;
+}
+
+void check_splits(const TokenFileWriter& writer, const PrepareConfig& config) {
+  const uint64_t train = writer.token_count(Split::train), val = writer.token_count(Split::val);
+  check(train + val > 0, "the corpus has no text: every input file is empty");
+  const uint64_t documents =
+      writer.document_count(Split::train) + writer.document_count(Split::val);
+  check(
+      train > 0 && (val > 0 || config.val_fraction == 0),
+      "with {} documents and a validation fraction of {}, none is left for {}; use --split tail or "
+      "another --val-fraction",
+      documents, config.val_fraction, train > 0 ? "val" : "train");
+}
+
+}  // namespace
+
+PrepareSummary prepare(const PrepareConfig& config,
+                       const std::function<void(const PrepareProgress&)>& progress) {
+  check(config.val_fraction >= 0 && config.val_fraction < 1,
+        "the validation fraction is {}; it must be at least 0 and below 1", config.val_fraction);
+  const fs::path folder = fs::absolute(config.output).parent_path();
+  check(fs::is_directory(folder), "cannot write {}: there is no folder {}", config.output.string(),
+        folder.string());
+  CorpusConfig corpus_config = config.corpus;
+  corpus_config.exclude = config.output;
+  const Corpus corpus(corpus_config);
+  const auto tokenizer = create_tokenizer(config.tokenizer, [&](const TextVisitor& visitor) {
+    corpus.visit(visitor, [&](uint64_t bytes) {
+      progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
+    });
+  });
+  TokenFileWriter writer(config.output, *tokenizer);
+  const auto splitter = make_splitter(writer, *tokenizer, config);
+  const uint64_t text_bytes = tokenize(corpus, *tokenizer, *splitter, progress);
+  splitter->finish();
+  check_splits(writer, config);
+  const auto part = [&](Split split) {
+    return PrepareSummary::Part{writer.document_count(split), writer.token_count(split)};
+  };
+  const PrepareSummary summary{.train = part(Split::train),
+                               .val = part(Split::val),
+                               .tokenizer = tokenizer->name(),
+                               .tokenizer_hash = tokenizer->hash(),
+                               .vocabulary_size = tokenizer->vocabulary_size(),
+                               .files = corpus.files().size(),
+                               .bytes = text_bytes};
+  writer.finish();
+  return summary;
+}
+
+}  // namespace tessera

@@ -1,0 +1,51 @@
+// Text to token file: what the program prepare-data does.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "data/corpus.h"
+#include "data/token_store.h"
+
+namespace tessera {
+
+enum class SplitRule : uint8_t {
+  documents,  // a seeded choice for each document
+  tail,       // the end of all documents laid end to end
+};
+
+struct PrepareConfig {
+  CorpusConfig corpus;
+  std::filesystem::path output;
+  std::string tokenizer;      // a name of tokenizer_names()
+  double val_fraction = 0.1;  // [0, 1)
+  SplitRule split = SplitRule::documents;
+  uint64_t seed = 0;  // of the choice of documents
+};
+
+struct PrepareProgress {
+  const char* stage = "";  // "reading", "tokenizing"
+  uint64_t bytes = 0, total_bytes = 0;
+  uint64_t tokens = 0;
+};
+
+struct PrepareSummary {
+  struct Part {
+    uint64_t documents = 0, tokens = 0;
+  };
+  Part train, val;
+  std::string tokenizer, tokenizer_hash;
+  uint32_t vocabulary_size = 0;
+  uint64_t files = 0, bytes = 0;  // of text
+};
+
+// Documents end with the tokenizer's separator, where it has one; with SplitRule::tail only those
+// followed by another, so that a single document is split as it is. `progress` is called about once
+// a MiB or line and may throw to stop. Throws Error for bad input; then nothing is left behind, and
+// an older output is as it was.
+PrepareSummary prepare(const PrepareConfig& config,
+                       const std::function<void(const PrepareProgress&)>& progress);
+
+}  // namespace tessera

@@ -1,0 +1,152 @@
+// prepare-data: text files to an HDF5 token file.
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <map>
+
+#include "core/check.h"
+#include "data/prepare.h"
+
+namespace {
+
+using namespace tessera;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kFooter = R"(
+Each file is one document; in .jsonl files each line is one. Hidden files in folders are left out.
+
+Examples:
+  prepare-data --tokenizer char --split tail -o shakespeare.h5 shakespeare.txt
+  prepare-data --tokenizer byte --glob '*.cpp,*.h,*.md' -o sources.h5 ~/project
+  prepare-data --tokenizer byte --field text --val-fraction 0.01 -o web.h5 'crawl/*.jsonl'
+)";
+
+// SIGINT, SIGTERM and SIGHUP are held back and seen by check_none(), so that leaving cleans up as
+// an error does.
+class Interrupts {
+ public:
+  Interrupts() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    fd_ = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+  }
+  ~Interrupts() { close(fd_); }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  void check_none() const {
+    signalfd_siginfo info;
+    if (read(fd_, &info, sizeof info) != ssize_t(sizeof info)) return;
+    fail("interrupted by {}; nothing was written", strsignal(int(info.ssi_signo)));
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// One line on standard error that is redrawn, on a terminal only.
+class ProgressLine {
+ public:
+  explicit ProgressLine(Clock::time_point start) : start_(start) {}
+  ~ProgressLine() {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+
+  void show(const PrepareProgress& progress) {
+    const auto now = Clock::now();
+    if (!terminal_ || now - last_ < std::chrono::milliseconds(100)) return;
+    last_ = now;
+    shown_ = true;
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const double percent =
+        100.0 * double(progress.bytes) / double(std::max<uint64_t>(1, progress.total_bytes));
+    fmt::print(stderr, "\r\033[K{} {:.1f} of {:.1f} MB ({:.0f}%), {} tokens, {:.0f} s",
+               progress.stage, double(progress.bytes) * 1e-6, double(progress.total_bytes) * 1e-6,
+               percent, progress.tokens, seconds);
+    std::fflush(stderr);
+  }
+
+ private:
+  Clock::time_point start_, last_{};
+  bool terminal_ = isatty(STDERR_FILENO) != 0, shown_ = false;
+};
+
+void print_summary(const PrepareConfig& config, const PrepareSummary& summary, double seconds) {
+  const auto line = [](const char* name, const PrepareSummary::Part& part) {
+    fmt::print("{:<11}{} documents, {} tokens\n", name, part.documents, part.tokens);
+  };
+  const double megabytes = double(summary.bytes) * 1e-6;
+  fmt::print("{:<11}{} ({:.1f} MB)\n", "output", config.output.string(),
+             double(std::filesystem::file_size(config.output)) * 1e-6);
+  fmt::print("{:<11}{}, vocabulary {}, hash {}\n", "tokenizer", summary.tokenizer,
+             summary.vocabulary_size, summary.tokenizer_hash);
+  line("train", summary.train);
+  line("val", summary.val);
+  fmt::print("{:<11}{} files, {:.1f} MB of text in {:.1f} s, {:.1f} MB/s\n", "input", summary.files,
+             megabytes, seconds, megabytes / std::max(seconds, 1e-9));
+}
+
+void declare(CLI::App& app, PrepareConfig& config) {
+  const std::map<std::string, SplitRule> rules{{"documents", SplitRule::documents},
+                                               {"tail", SplitRule::tail}};
+  app.footer(kFooter);
+  app.add_option("INPUT", config.corpus.inputs, "files, folders (searched recursively) or globs")
+      ->required();
+  app.add_option("-o,--output", config.output, "the token file to write (HDF5)")->required();
+  app.add_option("-t,--tokenizer", config.tokenizer, "how text becomes tokens")
+      ->required()
+      ->check(CLI::IsMember(tokenizer_names()));
+  app.add_option("-g,--glob", config.corpus.patterns, "files to take from folders: '*.cpp,*.md'")
+      ->delimiter(',');
+  app.add_option("--field", config.corpus.field, "field of a .jsonl line that holds the text")
+      ->capture_default_str();
+  app.add_option("--val-fraction", config.val_fraction, "share set aside for validation, [0, 1)")
+      ->capture_default_str();
+  app.add_option("--split", config.split,
+                 "documents: each is drawn for training or validation (default); "
+                 "tail: the end of the whole text is for validation")
+      ->transform(CLI::CheckedTransformer(rules).description("{documents,tail}"));
+  app.add_option("--seed", config.seed, "of the draw of documents")->capture_default_str();
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Turn text into a token file (HDF5) for training.", "prepare-data");
+  PrepareConfig config;
+  declare(app, config);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    fail("{} (see prepare-data --help)", e.what());
+  }
+  const auto start = Clock::now();
+  const Interrupts interrupts;
+  const PrepareSummary summary = [&] {
+    ProgressLine line(start);
+    return prepare(config, [&](const PrepareProgress& progress) {
+      interrupts.check_none();
+      line.show(progress);
+    });
+  }();
+  print_summary(config, summary, std::chrono::duration<double>(Clock::now() - start).count());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "prepare-data: {}\n", e.what());
+    return 1;
+  }
+}
