@@ -1,0 +1,193 @@
+#include "kernels/elementwise/kernel.h"
+
+#include <cstring>
+
+#include "kernels/elementwise/cpu.h"
+#include "kernels/launch/cpu/parallel.h"
+
+namespace tessera {
+namespace {
+
+template <class S>
+ElementwiseCpu<S> loops_of(Isa isa) {
+  switch (isa) {
+    case Isa::avx512_bf16:
+      return elementwise_cpu<Isa::avx512_bf16, S>();
+    case Isa::avx512:
+      return elementwise_cpu<Isa::avx512, S>();
+    case Isa::avx2:
+      break;
+  }
+  return elementwise_cpu<Isa::avx2, S>();
+}
+
+ElementwiseMixedCpu mixed_loops_of(Isa isa) {
+  switch (isa) {
+    case Isa::avx512_bf16:
+      return elementwise_mixed_cpu<Isa::avx512_bf16>();
+    case Isa::avx512:
+      return elementwise_mixed_cpu<Isa::avx512>();
+    case Isa::avx2:
+      break;
+  }
+  return elementwise_mixed_cpu<Isa::avx2>();
+}
+
+void check_contiguous(std::string_view op, std::string_view name, const Tensor& x) {
+  check(x.is_contiguous(), "{}: {} of shape {} and strides {} is not contiguous", op, name,
+        x.shape(), x.strides());
+}
+
+void check_same_shape(std::string_view op, std::string_view a_name, const Tensor& a,
+                      std::string_view b_name, const Tensor& b) {
+  check(a.shape() == b.shape(), "{}: {} of shape {} does not match {} of shape {}", op, a_name,
+        a.shape(), b_name, b.shape());
+}
+
+// Equal dtypes copy; the pairs with f64, which only tests use, go one by one.
+template <class To, class From>
+void convert_rows(Context& ctx, const ConvertRows<To, From>& a) {
+  if constexpr (std::is_same_v<To, float> && std::is_same_v<From, bf16>) {
+    mixed_loops_of(ctx.isa()).widen(ctx.threads(), a);
+  } else if constexpr (std::is_same_v<To, bf16> && std::is_same_v<From, float>) {
+    mixed_loops_of(ctx.isa()).round(ctx.threads(), a);
+  } else {
+    const int64_t grain = (kElementwiseGrain + a.columns - 1) / a.columns;
+    parallel_for(ctx.threads(), a.rows, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        To* to = a.to + row * a.to_stride;
+        const From* from = a.from + row * a.from_stride;
+        if constexpr (std::is_same_v<To, From>) {
+          std::memcpy(to, from, size_t(a.columns) * sizeof(To));
+        } else if constexpr (std::is_same_v<From, bf16>) {
+          for (int64_t i = 0; i < a.columns; ++i) to[i] = from_float<To>(to_float(from[i]));
+        } else if constexpr (std::is_same_v<To, bf16>) {
+          for (int64_t i = 0; i < a.columns; ++i) to[i] = from_float<bf16>(float(from[i]));
+        } else {
+          for (int64_t i = 0; i < a.columns; ++i) to[i] = To(from[i]);
+        }
+      }
+    });
+  }
+}
+
+template <class To, class From>
+void convert_typed(Context& ctx, const Tensor& to, const Tensor& from) {
+  ConvertRows<To, From> a{.to = to.data<To>(),
+                          .from = from.data<From>(),
+                          .to_stride = 0,
+                          .from_stride = 0,
+                          .rows = 0,
+                          .columns = 0};
+  if (to.elements() == 0) return;
+  if (!to.is_contiguous() || !from.is_contiguous()) {
+    a.rows = to.shape(0), a.columns = to.shape(1);
+    a.to_stride = to.stride(0), a.from_stride = from.stride(0);
+    return convert_rows(ctx, a);
+  }
+  constexpr int64_t kColumns = 4096;  // a contiguous tensor is cut into rows for the threads
+  const int64_t rest = to.elements() % kColumns;
+  a.rows = to.elements() / kColumns;
+  a.columns = a.to_stride = a.from_stride = kColumns;
+  convert_rows(ctx, a);
+  if (rest == 0) return;
+  a.to += a.rows * kColumns, a.from += a.rows * kColumns;
+  a.rows = 1, a.columns = rest;
+  convert_rows(ctx, a);
+}
+
+bool has_rows(const Tensor& x) {
+  return x.is_contiguous() || (x.rank() == 2 && x.stride(1) == 1);
+}
+
+}  // namespace
+
+KernelCost add_into_cost(const Tensor& into, const Tensor& from) {
+  return {.flops = double(into.elements()), .bytes = 2.0 * into.bytes() + from.bytes()};
+}
+KernelCost add_tensors_cost(const Tensor& a) {
+  return {.flops = double(a.elements()), .bytes = 3.0 * a.bytes()};
+}
+KernelCost scale_cost(const Tensor& x) {
+  return {.flops = double(x.elements()), .bytes = 2.0 * x.bytes()};
+}
+KernelCost convert_cost(const Tensor& to, const Tensor& from) {
+  return {.flops = 0, .bytes = double(to.bytes()) + from.bytes()};
+}
+KernelCost all_finite_cost(const Tensor& x) {
+  return {.flops = double(x.elements()), .bytes = double(x.bytes())};
+}
+
+void add_into(Context& ctx, const Tensor& into, const Tensor& from) {
+  check_same_shape("add_into", "from", from, "into", into);
+  const bool mixed = into.dtype() == DType::f32 && from.dtype() == DType::bf16;
+  check(mixed || into.dtype() == from.dtype(),
+        "add_into: cannot add {} to {}; use equal dtypes, or bf16 to f32", from.dtype(),
+        into.dtype());
+  check_contiguous("add_into", "into", into);
+  check_contiguous("add_into", "from", from);
+  into.storage()->bump_version();
+  const KernelScope scope(ctx, "add_into", add_into_cost(into, from));
+  if (ctx.is_meta()) return;
+  const int64_t n = into.elements();
+  if (mixed) {
+    mixed_loops_of(ctx.isa()).add_into(ctx.threads(), into.data<float>(), from.data<bf16>(), n);
+    return;
+  }
+  dispatch_compute("add_into", into.dtype(), [&]<class S>() {
+    S* sum = into.data<S>();
+    loops_of<S>(ctx.isa()).add(ctx.threads(), sum, sum, from.data<S>(), n);
+  });
+}
+
+void add_tensors(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& sum) {
+  check_same_shape("add", "b", b, "a", a);
+  check_same_shape("add", "sum", sum, "a", a);
+  check(a.dtype() == b.dtype() && a.dtype() == sum.dtype(),
+        "add: dtypes {} and {} do not give {}; use equal dtypes", a.dtype(), b.dtype(),
+        sum.dtype());
+  check_contiguous("add", "a", a);
+  check_contiguous("add", "b", b);
+  check_contiguous("add", "sum", sum);
+  const KernelScope scope(ctx, "add", add_tensors_cost(a));
+  if (ctx.is_meta()) return;
+  dispatch_compute("add", a.dtype(), [&]<class S>() {
+    loops_of<S>(ctx.isa()).add(ctx.threads(), sum.data<S>(), a.data<S>(), b.data<S>(),
+                               a.elements());
+  });
+}
+
+void scale(Context& ctx, const Tensor& x, double factor) {
+  check_contiguous("scale", "x", x);
+  x.storage()->bump_version();
+  const KernelScope scope(ctx, "scale", scale_cost(x));
+  if (ctx.is_meta()) return;
+  dispatch_compute("scale", x.dtype(), [&]<class S>() {
+    loops_of<S>(ctx.isa()).scale(ctx.threads(), x.data<S>(), factor, x.elements());
+  });
+}
+
+void convert(Context& ctx, const Tensor& to, const Tensor& from) {
+  check_same_shape("convert", "from", from, "to", to);
+  check(has_rows(to) && has_rows(from),
+        "convert: strides {} to {}; both must be contiguous, or of rank 2 with contiguous rows",
+        from.strides(), to.strides());
+  to.storage()->bump_version();
+  const KernelScope scope(ctx, "convert", convert_cost(to, from));
+  if (ctx.is_meta()) return;
+  dispatch_compute("convert", to.dtype(), [&]<class To>() {
+    dispatch_compute("convert", from.dtype(),
+                     [&]<class From>() { convert_typed<To, From>(ctx, to, from); });
+  });
+}
+
+bool all_finite(Context& ctx, const Tensor& x) {
+  check_contiguous("all_finite", "x", x);
+  const KernelScope scope(ctx, "all_finite", all_finite_cost(x));
+  if (ctx.is_meta()) return true;
+  return dispatch_compute("all_finite", x.dtype(), [&]<class S>() {
+    return loops_of<S>(ctx.isa()).all_finite(ctx.threads(), x.data<S>(), x.elements());
+  });
+}
+
+}  // namespace tessera
