@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# tidy.sh BUILD ROOT: runs clang-tidy with ROOT/.clang-tidy over every source below ROOT that
+# BUILD/compile_commands.json names, each once: files compiled per instruction-set level are looked
+# at with the flags of the first level.
+set -euo pipefail
+build="$1"
+root="$(realpath "$2")"
+commands="$build/compile_commands.json"
+[[ -f "$commands" ]] || { echo "$commands is missing: configure with CMake first" >&2; exit 1; }
+
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+# One entry a file: CMake writes an entry as four lines between braces.
+awk -v root="$root/" -v work="$work" '
+  /^\{/ { entry = "" }
+  { entry = entry $0 "\n" }
+  /^ *"file":/ { split($0, part, "\""); file = part[4] }
+  /^\},?$/ {
+    if (index(file, root) == 1 && !(file in seen)) {
+      seen[file] = 1
+      sub(/,?\n$/, "", entry)
+      printf "%s%s", (n++ ? ",\n" : "[\n"), entry
+      print file > (work "/files")
+    }
+  }
+  END { print "\n]" }
+' "$commands" > "$work/compile_commands.json"
+[[ -s "$work/files" ]] || { echo "$commands names no file below $root" >&2; exit 1; }
+
+xargs -a "$work/files" -d '\n' -n 4 -P "$(nproc)" clang-tidy-14 -p "$work" --quiet \
+  --extra-arg=-Wno-unknown-warning-option 2> >(grep -v 'warnings\? generated' >&2 || true)
