@@ -48,8 +48,8 @@ Constraint from_to_below(double minimum, double maximum) {
   return {.minimum = minimum, .maximum = maximum, .below_maximum = true};
 }
 
-Constraint tokens(double minimum) {
-  return {.minimum = minimum, .token_suffixes = true};
+Constraint tokens(double minimum, double maximum) {
+  return {.minimum = minimum, .maximum = maximum, .token_suffixes = true};
 }
 
 Constraint not_empty() {

@@ -29,8 +29,8 @@ Constraint at_least(double minimum);
 Constraint between(double minimum, double maximum);
 // minimum <= value < maximum
 Constraint from_to_below(double minimum, double maximum);
-// A number of tokens, at least `minimum`; 64K and 1M are understood.
-Constraint tokens(double minimum = 1);
+// A number of tokens, from minimum to maximum; 64K and 1M are understood.
+Constraint tokens(double minimum, double maximum = std::numeric_limits<double>::infinity());
 // Text or a list with at least one character or element.
 Constraint not_empty();
 Constraint one_of(std::vector<std::string> choices);
