@@ -6,7 +6,8 @@
 
 add_library(tessera_options INTERFACE)
 target_include_directories(tessera_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(tessera_options INTERFACE -Wall -Wextra -Wshadow=local)
+target_compile_options(tessera_options INTERFACE -Wall -Wextra -Wshadow=local
+                       -Wno-missing-field-initializers)
 target_link_libraries(tessera_options INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TESSERA_SANITIZE)
   target_compile_options(tessera_options INTERFACE -fsanitize=address,undefined

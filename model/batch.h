@@ -11,8 +11,10 @@ struct DeviceBatch {
   int64_t context = 0;    // T
   Tensor tokens;          // i32 [N]
   Tensor positions;       // i32 [N]: index within the sequence, for RoPE
-  Tensor targets;         // i32 [N]: the token to predict; -100: none. Undefined when only generating.
-  Tensor segments;        // i32 [S + 1]: rows at which documents start and N at the end; attention stays inside one
+  Tensor targets;   // i32 [N]: the token to predict; -100: none. Undefined when only generating.
+  Tensor segments;  // i32 [S + 1]: rows at which documents start and N at the end; attention stays
+                    // inside one
+  bool training = true;  // dropout applies
 };
 
 }  // namespace tessera

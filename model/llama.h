@@ -1,6 +1,6 @@
 // The Llama model: embedding, L blocks of attention and gated MLP on a residual stream, norm, head.
-// Touvron et al., "LLaMA", 2023, with grouped-query attention and, as options, QK-norm (Qwen3), QKV bias (Qwen2)
-// and a sliding window (Mistral).
+// Touvron et al., "LLaMA", 2023, with grouped-query attention and, as options, QK-norm (Qwen3), QKV
+// bias (Qwen2) and a sliding window (Mistral).
 #pragma once
 
 #include <optional>
@@ -20,8 +20,9 @@ struct ComputeOptions {
   DType dtype = DType::f32;  // of matrices and activations
   AttentionBackend attention = AttentionBackend::flash;
   double attention_dropout = 0;
-  double attention_softcap = 0;   // 0: none
-  bool recompute_blocks = false;  // keep only each block's input, compute the rest again in backward
+  double attention_softcap = 0;  // 0: none
+  bool recompute_blocks =
+      false;  // keep only each block's input, compute the rest again in backward
 };
 
 class Llama {
@@ -35,7 +36,8 @@ class Llama {
 
   // Scalar loss of the batch: `loss.scale` times the sum over its targets.
   Var loss(Context& ctx, const DeviceBatch& batch, const LossOptions& loss) const;
-  // Logits [V] after the last of `tokens` [n], which continue what `cache` holds; their keys and values are added.
+  // Logits [V] after the last of `tokens` [n], which continue what `cache` holds; their keys and
+  // values are added.
   Tensor next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) const;
   // The normed output of the last block, [N, d].
   Var hidden(Context& ctx, const DeviceBatch& batch) const;
@@ -47,19 +49,21 @@ class Llama {
     Var attention_norm, qkv, attention_output, mlp_norm, gate_up, down;
     std::optional<Var> qkv_bias, q_norm, k_norm;
   };
-  // The residual stream, and the output of the part before that is still to be added to it (if any).
+  // The residual stream, and the output of the part before that is still to be added to it (if
+  // any).
   struct Stream {
     Var residual;
     std::optional<Var> branch;
   };
 
-  Var parameter(Context& ctx, std::string name, const Shape& shape, double init_std, float init_value = 0);
+  Var parameter(Context& ctx, std::string name, const Shape& shape, double init_std,
+                float init_value = 0);
   Layer make_layer(Context& ctx, int index);
   Var projected_qkv(Context& ctx, const Layer& layer, const Var& x, const Tensor& positions) const;
   Stream block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Stream run_block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Var mlp(Context& ctx, const Layer& layer, const Var& x) const;
-  AttentionOptions attention_options(int layer) const;
+  AttentionOptions attention_options(int layer, bool training) const;
 
   ModelConfig config_;
   ComputeOptions options_;

@@ -9,13 +9,15 @@ template <class T>
 void fill(Context& ctx, const Parameter& parameter, const Philox& random) {
   T* data = parameter.value().data<T>();
   constexpr int64_t kGrain = 4096;
-  parallel_for(ctx.threads(), parameter.value().elements(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const bool random_value = parameter.init_std > 0;
-      data[i] = from_float<T>(random_value ? float(random.normal(uint64_t(i)) * parameter.init_std)
-                                           : parameter.init_value);
-    }
-  });
+  parallel_for(
+      ctx.threads(), parameter.value().elements(), kGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const bool random_value = parameter.init_std > 0;
+          data[i] =
+              from_float<T>(random_value ? float(random.normal(uint64_t(i)) * parameter.init_std)
+                                         : parameter.init_value);
+        }
+      });
 }
 
 }  // namespace
@@ -24,7 +26,8 @@ void initialize(Context& ctx, const std::vector<Parameter>& parameters, uint64_t
   if (ctx.is_meta()) return;
   for (const Parameter& parameter : parameters) {
     const Philox random(seed, purpose_id("init/" + parameter.name), 0);
-    dispatch_compute("initialize", parameter.value().dtype(), [&]<class T>() { fill<T>(ctx, parameter, random); });
+    dispatch_compute("initialize", parameter.value().dtype(),
+                     [&]<class T>() { fill<T>(ctx, parameter, random); });
   }
 }
 

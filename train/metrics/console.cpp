@@ -1,0 +1,85 @@
+#include "train/metrics/console.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+
+namespace tessera {
+
+Console::Console(int64_t total_steps)
+    : total_steps_(total_steps), terminal_(isatty(STDOUT_FILENO) != 0) {}
+
+Console::~Console() {
+  if (live_) std::fputc('\n', stdout);
+}
+
+void Console::clear_live_line() {
+  if (live_) std::fputs("\r\033[K", stdout);
+  live_ = false;
+}
+
+void Console::say(const std::string& line) {
+  clear_live_line();
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void Console::warn(const std::string& line) {
+  clear_live_line();
+  fmt::print("{}warning: {}{}\n", terminal_ ? "\033[33m" : "", line, terminal_ ? "\033[0m" : "");
+  std::fflush(stdout);
+}
+
+void Console::step(const StepRecord& r, bool logged) {
+  // An exponential mean over about 20 steps, so that the remaining time does not jump.
+  smoothed_ms_ = smoothed_ms_ == 0 ? r.step_ms : 0.95 * smoothed_ms_ + 0.05 * r.step_ms;
+  if (!logged && !terminal_) return;
+  const double remaining = double(total_steps_ - r.step) * smoothed_ms_ * 1e-3;
+  const int width = int(std::to_string(total_steps_).size());
+  const std::string line = fmt::format(
+      "step {:>{}}/{} | loss {:.4f} | grad {:.3f} | lr {:.2e} | {:>6} tok/s | MFU {:4.1f}% | mem "
+      "{} | ETA {}",
+      r.step, width, total_steps_, r.loss, r.grad_norm, r.lr, format_count(r.tokens_per_second),
+      100 * r.model_flops_utilization, format_bytes(double(r.peak_bytes)),
+      format_duration(remaining));
+  if (logged) {
+    say(line);
+  } else {
+    clear_live_line();
+    std::fputs(line.c_str(), stdout);
+    std::fflush(stdout);
+    live_ = true;
+  }
+}
+
+void Console::evaluation(const EvaluationRecord& r) {
+  say(fmt::format("step {} | validation loss {:.4f} | perplexity {:.2f} | {}", r.step, r.loss,
+                  std::exp(r.loss), format_duration(r.seconds)));
+}
+
+std::string format_duration(double seconds) {
+  const int64_t s = int64_t(std::llround(std::max(0.0, seconds)));
+  if (s < 60) return fmt::format("{}s", s);
+  if (s < 3600) return fmt::format("{}m{:02}s", s / 60, s % 60);
+  if (s < 86400) return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
+  return fmt::format("{}d{:02}h", s / 86400, s / 3600 % 24);
+}
+
+std::string format_bytes(double bytes) {
+  if (bytes < 1024) return fmt::format("{:.0f} B", bytes);
+  for (const char* unit : {"KiB", "MiB"}) {
+    bytes /= 1024;
+    if (bytes < 1024) return fmt::format("{:.1f} {}", bytes, unit);
+  }
+  return fmt::format("{:.2f} GiB", bytes / 1024);
+}
+
+std::string format_count(double count) {
+  if (count < 1e3) return fmt::format("{:.0f}", count);
+  if (count < 1e6) return fmt::format("{:.1f}k", count / 1e3);
+  if (count < 1e9) return fmt::format("{:.2f}M", count / 1e6);
+  return fmt::format("{:.2f}B", count / 1e9);
+}
+
+}  // namespace tessera

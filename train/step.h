@@ -1,0 +1,46 @@
+// One training step: the same code trains, is planned on `meta` and is timed by `bench`.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "model/llama.h"
+#include "train/optimizer/adamw.h"
+
+namespace tessera {
+
+struct StepOptions {
+  double gradient_clip = 1;  // largest global norm; 0: no clipping
+  double z_loss = 0;
+  int64_t loss_chunk = 0;  // rows of logits that exist at a time; 0: automatic
+};
+
+struct StepResult {
+  double loss = 0;       // mean over the step's targets, with z-loss
+  double grad_norm = 0;  // before clipping
+  int64_t targets = 0;
+};
+
+// A loss or gradient is infinite or NaN; what() names the first tensor that is.
+class NonFiniteError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Copies a host batch to the context's device; on `meta` only allocates. Memory depends on the
+// batch's size alone.
+DeviceBatch upload(Context& ctx, const Batch& batch);
+
+// Forward and backward over the micro-batches (gradients add up; each target counts the same),
+// clipping, update. On NonFiniteError the parameters are those of before.
+StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
+                         std::span<const Batch> micro_batches, double lr,
+                         const StepOptions& options);
+
+// Sum of the losses of the batch's targets, without z-loss; nothing is recorded.
+double evaluation_loss(Context& ctx, const Llama& model, const Batch& batch, int64_t loss_chunk);
+
+}  // namespace tessera
