@@ -1,0 +1,165 @@
+#include "kernels/elementwise/sweep.h"
+#include "kernels/launch/cpu/parallel.h"
+#include "kernels/rms_norm/cpu.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kGrain = 16384;  // elements that are worth waking a thread for
+
+template <class S>
+TESSERA_INLINE S* head_of(const HeadRows<S>& a, int64_t row, int64_t head) {
+  return a.data + row * a.row_stride + head * a.head_stride;
+}
+
+TESSERA_INLINE float square_root(float x) {
+  return __builtin_sqrtf(x);
+}
+TESSERA_INLINE double square_root(double x) {
+  return __builtin_sqrt(x);
+}
+
+// Stores x + residual in `sum`; returns the sum of squares of what was stored.
+template <class S>
+TESSERA_INLINE compute_t<S> add_and_square(const S* x, const S* residual, S* sum, int64_t n) {
+  using V = Vec<compute_t<S>>;
+  V squares = V::zero();
+  sweep<V>(n, [&](int64_t i, auto width) {
+    V v = load<V>(x + i, width) + load<V>(residual + i, width);
+    store(v, sum + i, width);
+    if constexpr (sizeof(S) == 2) v = load<V>(sum + i, width);  // as backward will see it
+    squares = fma(v, v, squares);
+  });
+  return reduce_add(squares);
+}
+
+template <class S>
+TESSERA_INLINE compute_t<S> sum_of_squares(const S* x, int64_t n) {
+  using V = Vec<compute_t<S>>;
+  V squares = V::zero();
+  sweep<V>(n, [&](int64_t i, auto width) {
+    const V v = load<V>(x + i, width);
+    squares = fma(v, v, squares);
+  });
+  return reduce_add(squares);
+}
+
+template <class S>
+void forward(int threads, const RmsNormForwardCpu<S>& a) {
+  using T = compute_t<S>;
+  using V = Vec<T>;
+  const auto [rows, heads, columns] = a.size;
+  const int64_t n = columns, grain = (kGrain + heads * columns - 1) / (heads * columns);
+  parallel_for(threads, rows, grain, [&, heads = heads](int64_t begin, int64_t end) {
+    for (int64_t item = begin * heads; item < end * heads; ++item) {
+      const int64_t row = heads == 1 ? item : item / heads, head = item - row * heads;
+      const S* x = head_of(a.x, row, head);
+      T squares;
+      if (a.residual.data) {
+        S* sum = head_of(a.sum, row, head);
+        squares = add_and_square(x, head_of(a.residual, row, head), sum, n);
+        x = sum;
+      } else {
+        squares = sum_of_squares(x, n);
+      }
+      const T rstd = T(1) / square_root(squares / T(n) + T(a.eps));
+      if (a.rstd) a.rstd[item] = rstd;
+      S* y = head_of(a.y, row, head);
+      sweep<V>(n, [&](int64_t i, auto width) {
+        store(load<V>(x + i, width) * V(rstd) * load<V>(a.weight + i, width), y + i, width);
+      });
+    }
+  });
+}
+
+// Adds dy * x * rstd to dweight; returns the sum of dy * weight * x.
+template <class S, class T>
+TESSERA_INLINE T project(const S* x, const S* dy, const T* weight, T rstd, T* dweight, int64_t n) {
+  using V = Vec<T>;
+  V dot = V::zero();
+  sweep<V>(n, [&](int64_t i, auto width) {
+    const V product = load<V>(x + i, width) * load<V>(dy + i, width);
+    dot = fma(product, load<V>(weight + i, width), dot);
+    store(fma(product, V(rstd), load<V>(dweight + i, width)), dweight + i, width);
+  });
+  return reduce_add(dot);
+}
+
+// dx = rstd * dy * weight - slope * x + dsum
+template <bool kSum, class S, class T>
+TESSERA_INLINE void write_dx(const S* x, const S* dy, const T* weight, const S* dsum, T rstd,
+                             T slope, S* dx, int64_t n) {
+  using V = Vec<T>;
+  sweep<V>(n, [&](int64_t i, auto width) {
+    const V g = load<V>(dy + i, width) * load<V>(weight + i, width);
+    V v = fma(g, V(rstd), load<V>(x + i, width) * V(-slope));
+    if constexpr (kSum) v = v + load<V>(dsum + i, width);
+    store(v, dx + i, width);
+  });
+}
+
+template <class S>
+TESSERA_INLINE void backward_chunk(const RmsNormBackwardCpu<S>& a, int64_t begin, int64_t end,
+                                   compute_t<S>* dweight) {
+  using T = compute_t<S>;
+  const auto [rows, heads, n] = a.size;
+  for (int64_t i = 0; i < n; ++i) dweight[i] = 0;
+  for (int64_t item = begin * heads; item < end * heads; ++item) {
+    const int64_t row = heads == 1 ? item : item / heads, head = item - row * heads;
+    const S *x = head_of(a.x, row, head), *dy = head_of(a.dy, row, head);
+    const T rstd = a.rstd[item];
+    const T dot = project(x, dy, a.weight, rstd, dweight, n);
+    if (!a.dx.data) continue;
+    const T slope = dot * rstd * rstd * rstd / T(n);
+    S* dx = head_of(a.dx, row, head);
+    if (a.dsum.data) {
+      write_dx<true>(x, dy, a.weight, head_of(a.dsum, row, head), rstd, slope, dx, n);
+    } else {
+      write_dx<false, S, T>(x, dy, a.weight, nullptr, rstd, slope, dx, n);
+    }
+  }
+}
+
+template <class S>
+void backward(int threads, const RmsNormBackwardCpu<S>& a) {
+  using T = compute_t<S>;
+  using V = Vec<T>;
+  const int64_t rows = a.size.rows, n = a.size.columns, step = a.rows_per_chunk;
+  const int64_t chunks = (rows + step - 1) / step, elements = step * a.size.heads * n;
+  parallel_for(
+      threads, chunks, (kGrain + elements - 1) / elements, [&](int64_t first, int64_t last) {
+        for (int64_t chunk = first; chunk < last; ++chunk) {
+          const int64_t begin = chunk * step, end = begin + step < rows ? begin + step : rows;
+          backward_chunk(a, begin, end, a.partials + chunk * n);
+        }
+      });
+  if (!a.dweight) return;
+  const int64_t blocks = (n + V::kLanes - 1) / V::kLanes;
+  parallel_for(threads, blocks, 1 + kGrain / (V::kLanes * (chunks + 1)),
+               [&](int64_t first, int64_t last) {
+                 for (int64_t i = first * V::kLanes; i < last * V::kLanes; i += V::kLanes) {
+                   const int lanes = lanes_left<V>(n - i);
+                   V sum = a.accumulate_dweight ? V::load_first(a.dweight + i, lanes) : V::zero();
+                   for (int64_t chunk = 0; chunk < chunks; ++chunk)
+                     sum = sum + V::load_first(a.partials + chunk * n + i, lanes);
+                   sum.store_first(a.dweight + i, lanes);
+                 }
+               });
+}
+
+}  // namespace
+
+template <>
+RmsNormCpu<float> rms_norm_cpu<TESSERA_ISA, float>() {
+  return {forward<float>, backward<float>};
+}
+template <>
+RmsNormCpu<bf16> rms_norm_cpu<TESSERA_ISA, bf16>() {
+  return {forward<bf16>, backward<bf16>};
+}
+template <>
+RmsNormCpu<double> rms_norm_cpu<TESSERA_ISA, double>() {
+  return {forward<double>, backward<double>};
+}
+
+}  // namespace tessera
