@@ -28,7 +28,7 @@ class ConfigError : public Error {
 
 // Throws ConfigError about `key` unless `condition` holds.
 template <class... Args>
-void check_key(bool condition, const char* key, fmt::format_string<Args...> format,
+void check_key(bool condition, const std::string& key, fmt::format_string<Args...> format,
                Args&&... args) {
   if (!condition) throw ConfigError(key, fmt::format(format, std::forward<Args>(args)...));
 }

@@ -27,21 +27,21 @@ namespace tessera {
 
 // One row of an enum's name table, which stands beside the enum and is found by its type:
 //   constexpr auto enum_names(Mode) {
-//     return std::to_array<EnumName<Mode>>({{Mode::fp32, "fp32"}, {Mode::fp8, "fp8", "needs
-//     CUDA"}});
+//     return std::to_array<EnumName<Mode>>(
+//         {{Mode::fp32, "fp32"}, {.name = "fp8", .unavailable = "it has no FP8 kernels"}});
 //   }
-// `unavailable` says why this build refuses the value; nullptr where it does not.
+// A row with `unavailable` is a name this build refuses, and why; it needs no value.
 template <class E>
 struct EnumName {
-  E value;
-  const char* name;
+  E value = {};
+  const char* name = nullptr;
   const char* unavailable = nullptr;
 };
 
 template <class E>
 requires std::is_enum_v<E> std::string_view name_of(E value) {
   for (const auto& row : enum_names(E{})) {
-    if (row.value == value) return row.name;
+    if (row.value == value && !row.unavailable) return row.name;
   }
   return "unnamed";
 }

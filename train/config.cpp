@@ -1,0 +1,84 @@
+#include "train/config.h"
+
+#include <algorithm>
+
+namespace tessera {
+namespace {
+
+void validate_sources(const DataConfig& data) {
+  double total = 0;
+  for (size_t i = 0; i < data.sources.size(); ++i) {
+    check_key(!data.sources[i].path.empty(), fmt::format("data.sources[{}].path", i),
+              "is not given; name a token file");
+    total += data.sources[i].weight;
+  }
+  check_key(data.sources.empty() || total > 0, "data.sources",
+            "every weight is 0; give one source a positive weight");
+}
+
+void validate_schedule(const ScheduleConfig& schedule, int64_t steps) {
+  check_key(schedule.warmup_steps <= steps, "schedule.warmup_steps",
+            "{} is more than training.steps, {}; lower it or train longer", schedule.warmup_steps,
+            steps);
+  const bool decays = schedule.type != ScheduleType::constant;
+  check_key(!decays || schedule.warmup_steps + schedule.decay_steps <= steps,
+            "schedule.decay_steps",
+            "{} after {} warmup_steps is more than training.steps, {}; lower one of them",
+            schedule.decay_steps, schedule.warmup_steps, steps);
+}
+
+int64_t automatic_decay_steps(const ScheduleConfig& schedule, int64_t steps) {
+  if (schedule.type == ScheduleType::constant) return 0;
+  const int64_t after_warmup = std::max<int64_t>(0, steps - schedule.warmup_steps);
+  return schedule.type == ScheduleType::wsd ? std::min(after_warmup, (steps + 9) / 10)
+                                            : after_warmup;
+}
+
+}  // namespace
+
+void RunConfig::complete() {
+  if (run.output_dir.empty()) run.output_dir = std::filesystem::path("runs") / run.name;
+  if (!data.shuffle_seed) data.shuffle_seed = run.seed;
+  if (attention.window) model.sliding_window = *attention.window;
+  if (schedule.decay_steps == 0) {
+    schedule.decay_steps = automatic_decay_steps(schedule, training.steps);
+  }
+  model.complete();
+  validate();
+}
+
+void RunConfig::validate() const {
+  model.validate();
+  validate_sources(data);
+  validate_schedule(schedule, training.steps);
+  check_key(training.batch <= INT32_MAX / model.context, "training.batch",
+            "{} sequences of {} tokens are more than a micro-batch can hold, {}; use accumulation",
+            training.batch, model.context, INT32_MAX);
+  check_key(parallel.data == 1, "parallel.data",
+            "{} processes asked, but this build trains in one; use 1", parallel.data);
+}
+
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides, ConfigUse use) {
+  return read_run_config(load_config_text(path), overrides, use);
+}
+
+RunConfig read_run_config(const ConfigText& text, const std::vector<std::string>& overrides,
+                          ConfigUse use) {
+  RunConfig given;  // read once for the preset's name, then again on top of the preset
+  read_config(given, text, overrides);
+  RunConfig config;
+  config.model = model_preset(given.model.preset);
+  const ConfigOrigins origins = read_config(config, text, overrides);
+  try {
+    if (config.run.name.empty()) config.run.name = std::filesystem::path(text.name).stem().string();
+    config.complete();
+    check_key(use == ConfigUse::plan || !config.data.sources.empty(), "data.sources",
+              "no token files are given; list them as `- path: FILE.h5`");
+  } catch (const ConfigError& error) {
+    throw origins.located(error);
+  }
+  return config;
+}
+
+}  // namespace tessera
