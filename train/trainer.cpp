@@ -1,0 +1,181 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/launch/cpu/isa.h"
+#include "kernels/launch/cpu/peak.h"
+#include "model/flops.h"
+#include "train/run_folder.h"
+#include "train/schedule.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::vector<NamedTensor> checkpoint_tensors(const AdamW& optimizer) {
+  std::vector<NamedTensor> tensors;
+  for (auto& [name, tensor] : optimizer.state()) tensors.push_back({name, tensor});
+  return tensors;
+}
+
+}  // namespace
+
+void Trainer::run() {
+  announce();
+  while (!finished() && !stop_.received()) {
+    const auto begin = Clock::now();
+    const StepResult result = step();
+    report(result, seconds_since(begin));
+    if (due(config_.evaluation.every) || (finished() && config_.evaluation.every > 0)) evaluate();
+    if (due(config_.checkpoint.every) || (finished() && config_.checkpoint.at_end))
+      save_checkpoint();
+  }
+  if (stop_.received() && !finished()) {
+    save_checkpoint();
+    console_.say(fmt::format("stopped by signal {} after step {}; continue with --resume",
+                             stop_.received(), step_));
+  } else {
+    console_.say(fmt::format("done: {} steps; everything is in {}", step_, folder().string()));
+  }
+}
+
+StepResult Trainer::step() {
+  std::vector<Batch> micro_batches;
+  for (int64_t i = 0; i < config_.training.accumulation; ++i)
+    micro_batches.push_back(loader_.next());
+  ctx_.set_step(uint32_t(step_));
+  const double lr =
+      learning_rate(config_.schedule, config_.optimizer.lr, step_, config_.training.steps);
+  try {
+    const StepResult result =
+        training_step(ctx_, model_, optimizer_, micro_batches, lr, step_options(config_));
+    ++step_;
+    tokens_ += config_.tokens_per_step();
+    return result;
+  } catch (const NonFiniteError& error) {
+    fail(
+        "step {}: {}. The weights are those of step {}; resume from a checkpoint with a lower "
+        "optimizer.lr, or see "
+        "whether the data changed here",
+        step_ + 1, error.what(), step_);
+  }
+}
+
+void Trainer::report(const StepResult& result, double seconds) {
+  StepRecord record;
+  record.step = step_;
+  record.tokens = tokens_;
+  record.loss = result.loss;
+  record.grad_norm = result.grad_norm;
+  record.lr =
+      learning_rate(config_.schedule, config_.optimizer.lr, step_ - 1, config_.training.steps);
+  record.step_ms = seconds * 1e3;
+  record.tokens_per_second = double(config_.tokens_per_step()) / seconds;
+  record.model_flops_utilization = training_flops_per_token(config_.model, config_.model.context) *
+                                   record.tokens_per_second / peak_flops_;
+  record.peak_bytes = ctx_.ledger().peak();
+  record.peak_by_tag = ctx_.ledger().peak_by_tag();
+  metrics_->write(record);
+  if (config_.logging.console)
+    console_.step(record, due(config_.logging.every) || step_ == 1 || finished());
+}
+
+void Trainer::evaluate() {
+  if (!evaluation_) return;
+  const auto begin = Clock::now();
+  EvaluationRecord record{.step = step_, .tokens = tokens_};
+  double sum = 0;
+  int64_t targets = 0;
+  evaluation_->rewind();
+  for (Batch batch; evaluation_->next(batch);) {
+    sum += evaluation_loss(ctx_, model_, batch, config_.memory.loss_chunk);
+    targets += batch.target_count();
+  }
+  record.loss = sum / double(std::max<int64_t>(1, targets));
+  record.seconds = seconds_since(begin);
+  metrics_->write(record);
+  if (config_.logging.console) console_.evaluation(record);
+}
+
+void Trainer::save_checkpoint() {
+  if (saved_step_ == step_) return;
+  const nlohmann::ordered_json state = {
+      {"optimizer_steps", optimizer_.steps()},
+      {"data", nlohmann::ordered_json::parse(to_json(loader_.state()))}};
+  const CheckpointMeta meta{.step = step_,
+                            .tokens = tokens_,
+                            .config_yaml = to_yaml(config_),
+                            .tokenizer_json = loader_.tokenizer_json(),
+                            .state_json = state.dump()};
+  try {
+    checkpoints_.save(meta, checkpoint_tensors(optimizer_));
+    saved_step_ = step_;
+  } catch (const Error& error) {
+    console_.warn(
+        fmt::format("no checkpoint of step {}: {}; the one before is kept, training goes on", step_,
+                    error.what()));
+  }
+}
+
+Trainer::Trainer(const RunConfig& config, bool resume)
+    : config_(config),
+      ctx_(context_options(config, Device::cpu)),
+      loader_(loader_config(config)),
+      model_(ctx_, config.model, compute_options(config)),
+      optimizer_(ctx_, model_.parameters(), optimizer_options(config)),
+      checkpoints_(prepare_run_folder(config, resume) / "checkpoints", config.checkpoint.keep),
+      console_(config.training.steps) {
+  loader_.check_vocabulary(config.model.vocab_size);
+  if (!resume || !restore()) {
+    initialize(ctx_, model_.parameters(), config.run.seed);
+    optimizer_.copy_masters(ctx_);
+  }
+  write_resolved_config(config);
+  metrics_.emplace(folder() / "metrics.jsonl", step_);
+  if (config.evaluation.every > 0) evaluation_.emplace(open_evaluation(config));
+  const DType dtype = compute_options(config).dtype;
+  peak_flops_ = measure_peak_flops(ctx_.isa(), ctx_.threads(), dtype);
+}
+
+bool Trainer::restore() {
+  const LatestCheckpoint latest = find_latest_checkpoint(checkpoints_.folder());
+  for (const std::string& damaged : latest.damaged) console_.warn(damaged);
+  if (!latest.directory) {
+    check(latest.damaged.empty(),
+          "--resume: every checkpoint in {} is damaged; nothing was changed",
+          checkpoints_.folder().string());
+    console_.say(
+        fmt::format("no checkpoint in {} yet: from the beginning", checkpoints_.folder().string()));
+    return false;
+  }
+  const CheckpointReader reader(*latest.directory, Verify::as_read);
+  for (const NamedTensor& tensor : checkpoint_tensors(optimizer_))
+    reader.read(tensor.name, tensor.tensor);
+  optimizer_.copy_working(ctx_);
+  const auto state = nlohmann::json::parse(reader.meta().state_json);
+  optimizer_.set_steps(state.at("optimizer_steps").get<int64_t>());
+  loader_.restore(loader_state_from_json(state.at("data").dump()));
+  step_ = reader.meta().step;
+  tokens_ = reader.meta().tokens;
+  saved_step_ = step_;
+  console_.say(fmt::format("resumed from {}", latest.directory->string()));
+  return true;
+}
+
+void Trainer::announce() {
+  if (!config_.logging.console) return;
+  console_.say(fmt::format(
+      "{}: {} parameters, {} x {} tokens a step, {} threads ({}), peak {:.0f} GFLOP/s in {}",
+      config_.run.name, format_count(double(parameter_count(model_.parameters()))),
+      config_.sequences_per_step(), config_.model.context, ctx_.threads(), isa_name(ctx_.isa()),
+      peak_flops_ * 1e-9, config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32"));
+}
+
+}  // namespace tessera
