@@ -1,0 +1,130 @@
+#include "core/memory/pool.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+
+#include "core/check.h"
+#include "core/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr auto kTag = MemoryTag::activations;
+
+TEST(MemoryPool, RoundsToItsGranule) {
+  EXPECT_EQ(MemoryPool::block_bytes(0), 0u);
+  EXPECT_EQ(MemoryPool::block_bytes(1), 64u);
+  EXPECT_EQ(MemoryPool::block_bytes(64), 64u);
+  EXPECT_EQ(MemoryPool::block_bytes(65), 128u);
+  MemoryPool pool(make_host_allocator());
+  std::byte* block = pool.allocate(65, kTag);
+  EXPECT_EQ(pool.ledger().current(kTag), 128);
+  pool.release(block, 65, kTag);
+  EXPECT_EQ(pool.ledger().current(), 0);
+}
+
+TEST(MemoryPool, ZeroBytesNeedNoBlock) {
+  MemoryPool pool(make_host_allocator());
+  EXPECT_EQ(pool.allocate(0, kTag), nullptr);
+  pool.release(nullptr, 0, kTag);
+  EXPECT_EQ(pool.reserved(), 0u);
+}
+
+TEST(MemoryPool, ReusesTheSmallestFreeBlockThatFits) {
+  MemoryPool pool(make_host_allocator());
+  std::byte* large = pool.allocate(1024, kTag);
+  std::byte* wall = pool.allocate(64, kTag);  // keeps the free blocks apart
+  std::byte* small = pool.allocate(256, kTag);
+  std::byte* last = pool.allocate(64, kTag);
+  pool.release(large, 1024, kTag);
+  pool.release(small, 256, kTag);
+  EXPECT_EQ(pool.allocate(200, kTag), small);
+  EXPECT_EQ(pool.allocate(300, kTag), large);
+  EXPECT_EQ(pool.allocate(64, kTag), large + 320);  // the rest of the split block
+  EXPECT_NE(wall, last);
+}
+
+TEST(MemoryPool, MergesFreeNeighboursOnBothSides) {
+  MemoryPool pool(make_host_allocator());
+  std::byte* blocks[4];
+  for (std::byte*& block : blocks) block = pool.allocate(64, kTag);
+  pool.release(blocks[0], 64, kTag);
+  pool.release(blocks[2], 64, kTag);
+  pool.release(blocks[1], 64, kTag);
+  EXPECT_EQ(pool.allocate(192, kTag), blocks[0]);
+}
+
+// Meta segments follow each other without a gap: a block must not reach from one into the next.
+TEST(MemoryPool, NeverMergesAcrossSegments) {
+  constexpr size_t kSegment = size_t{64} << 20;
+  MemoryPool pool(make_meta_allocator());
+  std::byte* first = pool.allocate(kSegment, kTag);
+  std::byte* second = pool.allocate(kSegment, kTag);
+  ASSERT_EQ(first + kSegment, second);
+  pool.release(first, kSegment, kTag);
+  pool.release(second, kSegment, kTag);
+  pool.allocate(2 * kSegment, kTag);
+  EXPECT_EQ(pool.reserved(), 4 * kSegment);
+}
+
+TEST(MemoryPool, KeepsFreedMemoryForReuse) {
+  MemoryPool pool(make_host_allocator());
+  for (int i = 0; i < 10; ++i) pool.release(pool.allocate(100 << 20, kTag), 100 << 20, kTag);
+  EXPECT_EQ(pool.reserved(), size_t{100} << 20);
+}
+
+struct Request {
+  std::byte* block;
+  size_t bytes;
+};
+
+// Allocates and releases at random; every host block is filled, so that overlapping blocks would
+// show.
+void churn(MemoryPool& pool, bool has_data, std::vector<size_t>& offsets) {
+  const Philox philox(1, purpose_id("churn"), 0);
+  std::vector<std::pair<Request, uint8_t>> live;
+  std::byte* base = nullptr;
+  for (int i = 0; i < 2000; ++i) {
+    if (!live.empty() && philox.below(2 * i, 5) < 2) {
+      const size_t victim = philox.below(2 * i + 1, live.size());
+      const auto [request, fill] = live[victim];
+      for (size_t k = 0; has_data && k < request.bytes; ++k)
+        ASSERT_EQ(uint8_t(request.block[k]), fill);
+      pool.release(request.block, request.bytes, kTag);
+      live.erase(live.begin() + victim);
+    } else {
+      const size_t bytes = 1 + philox.below(2 * i + 1, 9000);
+      std::byte* block = pool.allocate(bytes, kTag);
+      if (!base) base = block;
+      offsets.push_back(size_t(block - base));
+      if (has_data) std::memset(block, i % 256, bytes);
+      live.push_back({{block, bytes}, uint8_t(i % 256)});
+    }
+  }
+  for (const auto& [request, fill] : live) pool.release(request.block, request.bytes, kTag);
+  EXPECT_EQ(pool.ledger().current(), 0);
+}
+
+TEST(MemoryPool, BlocksNeverOverlapAndLayoutIsTheSameOnMeta) {
+  MemoryPool host(make_host_allocator()), meta(make_meta_allocator());
+  std::vector<size_t> host_offsets, meta_offsets;
+  churn(host, true, host_offsets);
+  churn(meta, false, meta_offsets);
+  EXPECT_EQ(host_offsets, meta_offsets);
+  EXPECT_EQ(host.ledger().peak(), meta.ledger().peak());
+  EXPECT_EQ(host.reserved(), meta.reserved());
+}
+
+TEST(HostAllocator, AlignsToHugePagesAndSaysWhenMemoryIsExhausted) {
+  const auto host = make_host_allocator();
+  constexpr size_t kBytes = size_t{2} << 20;
+  std::byte* segment = host->allocate(kBytes);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(segment) % kBytes, 0u);
+  host->release(segment, kBytes);
+  EXPECT_THROW(host->allocate(size_t{1} << 60), Error);
+}
+
+}  // namespace
+}  // namespace tessera
