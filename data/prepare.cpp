@@ -137,11 +137,10 @@ void check_splits(const TokenFileWriter& writer, const PrepareConfig& config) {
   check(train + val > 0, "the corpus has no text: every input file is empty");
   const uint64_t documents =
       writer.document_count(Split::train) + writer.document_count(Split::val);
-  check(
-      train > 0 && (val > 0 || config.val_fraction == 0),
-      "with {} documents and a validation fraction of {}, none is left for {}; use --split tail or "
-      "another --val-fraction",
-      documents, config.val_fraction, train > 0 ? "val" : "train");
+  check(train > 0 && (val > 0 || config.val_fraction == 0),
+        "with {} documents and a validation fraction of {}, none is left for {}; use --split tail, "
+        "another --val-fraction or another --seed",
+        documents, config.val_fraction, train > 0 ? "val" : "train");
 }
 
 }  // namespace

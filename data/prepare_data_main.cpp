@@ -103,7 +103,8 @@ void declare(CLI::App& app, PrepareConfig& config) {
       ->required()
       ->check(CLI::IsMember(tokenizer_names()));
   app.add_option("-g,--glob", config.corpus.patterns, "files to take from folders: '*.cpp,*.md'")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--field", config.corpus.field, "field of a .jsonl line that holds the text")
       ->capture_default_str();
   app.add_option("--val-fraction", config.val_fraction, "share set aside for validation, [0, 1)")

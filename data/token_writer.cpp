@@ -131,6 +131,13 @@ bool flush_to_disk(const fs::path& path, int flags) {
   return flushed;
 }
 
+// Frees the space too, even if HDF5 could not close the file.
+void remove_all_of(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) fs::resize_file(path, 0, ignored);
+  fs::remove(path, ignored);
+}
+
 }  // namespace
 
 struct TokenFileWriter::Impl {
@@ -164,8 +171,7 @@ TokenFileWriter::TokenFileWriter(const fs::path& path, const Tokenizer& tokenize
   try {
     impl_ = std::make_unique<Impl>(path, tokenizer);
   } catch (...) {
-    std::error_code ignored;
-    fs::remove(path.string() + ".tmp", ignored);
+    remove_all_of(path.string() + ".tmp");
     throw;
   }
 }
@@ -175,8 +181,7 @@ TokenFileWriter::~TokenFileWriter() {
   const hdf5::Quiet quiet;
   const fs::path temporary = impl_->temporary;
   impl_.reset();
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
+  remove_all_of(temporary);
 }
 
 void TokenFileWriter::append(Split split, std::span<const TokenId> ids) {
