@@ -9,9 +9,9 @@ void check_given(int64_t size, const char* key) {
 }
 
 void validate_heads(const ModelConfig& config) {
-  check_key(config.heads % config.kv_heads == 0, "model.heads",
-            "{} heads do not divide among {} kv_heads; choose a model.kv_heads that divides them",
-            config.heads, config.kv_heads);
+  check_key(config.heads % config.kv_heads == 0, "model.kv_heads",
+            "{} does not divide model.heads, {}; choose a number that does", config.kv_heads,
+            config.heads);
   check_key(config.head_dim % 2 == 0, "model.head_dim",
             "{} is odd, but RoPE turns pairs of elements; choose an even one", config.head_dim);
   check_key(config.head_dim <= ModelConfig::kLargestHeadDim, "model.head_dim",

@@ -8,6 +8,9 @@ std::string Origin::message(const std::string& key, const std::string& problem) 
 }
 
 void ConfigOrigins::record(const std::string& key, const Origin& origin) {
+  std::erase_if(origins_, [&](const auto& entry) {
+    return entry.first.starts_with(key + '.') || entry.first.starts_with(key + '[');
+  });
   origins_.insert_or_assign(key, origin);
 }
 

@@ -44,6 +44,7 @@ struct Origin {
 class ConfigOrigins {
  public:
   explicit ConfigOrigins(std::string file) : file_{std::move(file), ""} {}
+  // A value given anew replaces all that was given inside it.
   void record(const std::string& key, const Origin& origin);
   // The origin of the key, else of what encloses it, else the file.
   const Origin& find(std::string key) const;

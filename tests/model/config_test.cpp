@@ -147,8 +147,7 @@ TEST(ModelConfig, BrokenRulesNameKeysValuesAndRemedy) {
   EXPECT_EQ(error_after([](C& c) { c.vocab_size = -3; }),
             "model.vocab_size: must be positive, got -3; choose a model.preset or give the size");
   EXPECT_EQ(error_after([](C& c) { c.kv_heads = 4; }),
-            "model.heads: 6 heads do not divide among 4 kv_heads; choose a model.kv_heads that "
-            "divides them");
+            "model.kv_heads: 4 does not divide model.heads, 6; choose a number that does");
   EXPECT_EQ(error_after([](C& c) { c.heads = c.kv_heads = 5; }),
             "model.heads: 5 heads do not divide width 48; change one of them or give "
             "model.head_dim");

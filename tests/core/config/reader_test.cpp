@@ -91,6 +91,14 @@ TEST(ConfigReader, TellsWhereKeysWereGiven) {
   EXPECT_STREQ(origins.located(ConfigError("run.seed", "is odd")).what(), "--set run.seed: is odd");
 }
 
+TEST(ConfigReader, AReplacedListForgetsWhereItsOldElementsWere) {
+  Config config;
+  const ConfigOrigins origins = read_config(
+      config, {"x.yaml", "data: {train: [{path: a, weight: 2}]}"}, {"data.train=[{weight: 1}]"});
+  EXPECT_EQ(origins.find("data.train[0].path").place, "--set data.train");
+  EXPECT_FALSE(origins.given("data.train[0].path"));
+}
+
 TEST(ConfigReader, SuggestsTheNearestKey) {
   EXPECT_EQ(error_of("run:\n  seed: 1\noptimizer:\n  lrr: 1"),
             "x.yaml:4: optimizer.lrr: unknown key; did you mean optimizer.lr?");
