@@ -5,160 +5,74 @@
 namespace tessera {
 namespace {
 
-ModelRopeConfig rope(double theta) {
-  ModelRopeConfig config;
-  config.theta = theta;
-  return config;
-}
-
-// Llama 3.1 and 3.2: trained at 8192 tokens, then stretched.
-ModelRopeConfig llama3_rope(double factor) {
-  ModelRopeConfig config = rope(500000);
-  config.scaling = RopeScaling::llama3;
-  config.factor = factor;
-  config.original_length = 8192;
-  return config;
-}
+struct Preset {
+  const char* name;
+  int64_t vocab_size, layers, width, heads, kv_heads, ffn_width, context;
+  bool tied_embeddings;
+  double rope_theta;
+  double llama3_factor;  // Llama 3.1 and 3.2: stretched from 8192 tokens by this; 0: not
+  int64_t sliding_window;
+  double init_std;
+  bool scale_residual;
+};
 
 // Sizes and standard deviations from the published configuration files (karpathy/tinyllamas for
-// stories*, config.json of the others). Residual projections are scaled where the training code is
-// known to do so: llama2.c for stories*, nanotron for SmolLM2.
-std::vector<ModelConfig> presets() {
-  const InitConfig everywhere{.std = 0.02, .scale_residual = false};
-  return {
-      {.preset = "stories260k",
-       .vocab_size = 512,
-       .layers = 5,
-       .width = 64,
-       .heads = 8,
-       .kv_heads = 4,
-       .ffn_width = 172,
-       .context = 512,
-       .tied_embeddings = true},
-      {.preset = "stories15m",
-       .vocab_size = 32000,
-       .layers = 6,
-       .width = 288,
-       .heads = 6,
-       .kv_heads = 6,
-       .ffn_width = 768,
-       .context = 256,
-       .tied_embeddings = true},
-      {.preset = "stories42m",
-       .vocab_size = 32000,
-       .layers = 8,
-       .width = 512,
-       .heads = 8,
-       .kv_heads = 8,
-       .ffn_width = 1376,
-       .context = 1024,
-       .tied_embeddings = true},
-      {.preset = "stories110m",
-       .vocab_size = 32000,
-       .layers = 12,
-       .width = 768,
-       .heads = 12,
-       .kv_heads = 12,
-       .ffn_width = 2048,
-       .context = 1024,
-       .tied_embeddings = true},
-      {.preset = "smollm2-135m",
-       .vocab_size = 49152,
-       .layers = 30,
-       .width = 576,
-       .heads = 9,
-       .kv_heads = 3,
-       .ffn_width = 1536,
-       .context = 8192,
-       .tied_embeddings = true,
-       .rope = rope(100000),
-       .init = {.std = 1.0 / 24}},
-      {.preset = "smollm2-360m",
-       .vocab_size = 49152,
-       .layers = 32,
-       .width = 960,
-       .heads = 15,
-       .kv_heads = 5,
-       .ffn_width = 2560,
-       .context = 8192,
-       .tied_embeddings = true,
-       .rope = rope(100000)},
-      {.preset = "tinyllama-1.1b",
-       .vocab_size = 32000,
-       .layers = 22,
-       .width = 2048,
-       .heads = 32,
-       .kv_heads = 4,
-       .ffn_width = 5632,
-       .context = 2048,
-       .init = everywhere},
-      {.preset = "llama-3.2-1b",
-       .vocab_size = 128256,
-       .layers = 16,
-       .width = 2048,
-       .heads = 32,
-       .kv_heads = 8,
-       .ffn_width = 8192,
-       .context = 131072,
-       .tied_embeddings = true,
-       .rope = llama3_rope(32),
-       .init = everywhere},
-      {.preset = "llama-3.2-3b",
-       .vocab_size = 128256,
-       .layers = 28,
-       .width = 3072,
-       .heads = 24,
-       .kv_heads = 8,
-       .ffn_width = 8192,
-       .context = 131072,
-       .tied_embeddings = true,
-       .rope = llama3_rope(32),
-       .init = everywhere},
-      {.preset = "llama-2-7b",
-       .vocab_size = 32000,
-       .layers = 32,
-       .width = 4096,
-       .heads = 32,
-       .kv_heads = 32,
-       .ffn_width = 11008,
-       .context = 4096,
-       .init = everywhere},
-      {.preset = "llama-3.1-8b",
-       .vocab_size = 128256,
-       .layers = 32,
-       .width = 4096,
-       .heads = 32,
-       .kv_heads = 8,
-       .ffn_width = 14336,
-       .context = 131072,
-       .rope = llama3_rope(8),
-       .init = everywhere},
-      {.preset = "mistral-7b",  // v0.1, the one with a window
-       .vocab_size = 32000,
-       .layers = 32,
-       .width = 4096,
-       .heads = 32,
-       .kv_heads = 8,
-       .ffn_width = 14336,
-       .context = 32768,
-       .sliding_window = 4096,
-       .init = everywhere},
-  };
+// stories*, config.json of the others; Mistral is v0.1, the one with a window). Residual
+// projections are scaled where the training code is known to do so: llama2.c for stories*, nanotron
+// for SmolLM2.
+// clang-format off
+constexpr Preset kPresets[] = {
+    //                  vocab   L  width   H  kv    ffn  context   tied  theta   x   win     std  scaled
+    {"stories260k",       512,  5,    64,  8,  4,   172,     512,  true,   1e4,  0,    0,   0.02,   true},
+    {"stories15m",      32000,  6,   288,  6,  6,   768,     256,  true,   1e4,  0,    0,   0.02,   true},
+    {"stories42m",      32000,  8,   512,  8,  8,  1376,    1024,  true,   1e4,  0,    0,   0.02,   true},
+    {"stories110m",     32000, 12,   768, 12, 12,  2048,    1024,  true,   1e4,  0,    0,   0.02,   true},
+    {"smollm2-135m",    49152, 30,   576,  9,  3,  1536,    8192,  true,   1e5,  0,    0, 1.0/24,   true},
+    {"smollm2-360m",    49152, 32,   960, 15,  5,  2560,    8192,  true,   1e5,  0,    0,   0.02,   true},
+    {"tinyllama-1.1b",  32000, 22,  2048, 32,  4,  5632,    2048, false,   1e4,  0,    0,   0.02,  false},
+    {"llama-3.2-1b",   128256, 16,  2048, 32,  8,  8192,  131072,  true,   5e5, 32,    0,   0.02,  false},
+    {"llama-3.2-3b",   128256, 28,  3072, 24,  8,  8192,  131072,  true,   5e5, 32,    0,   0.02,  false},
+    {"llama-2-7b",      32000, 32,  4096, 32, 32, 11008,    4096, false,   1e4,  0,    0,   0.02,  false},
+    {"llama-3.1-8b",   128256, 32,  4096, 32,  8, 14336,  131072, false,   5e5,  8,    0,   0.02,  false},
+    {"mistral-7b",      32000, 32,  4096, 32,  8, 14336,   32768, false,   1e4,  0, 4096,   0.02,  false},
+};
+// clang-format on
+
+ModelConfig config_of(const Preset& preset) {
+  ModelConfig config;
+  config.preset = preset.name;
+  config.vocab_size = preset.vocab_size;
+  config.layers = preset.layers;
+  config.width = preset.width;
+  config.heads = preset.heads;
+  config.kv_heads = preset.kv_heads;
+  config.ffn_width = preset.ffn_width;
+  config.context = preset.context;
+  config.sliding_window = preset.sliding_window;
+  config.tied_embeddings = preset.tied_embeddings;
+  config.rope.theta = preset.rope_theta;
+  if (preset.llama3_factor > 0) {
+    config.rope.scaling = RopeScaling::llama3;
+    config.rope.factor = preset.llama3_factor;
+    config.rope.original_length = 8192;
+  }
+  config.init = {.std = preset.init_std, .scale_residual = preset.scale_residual};
+  return config;
 }
 
 }  // namespace
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names = {ModelConfig{}.preset};
-  for (const ModelConfig& config : presets()) names.push_back(config.preset);
+  for (const Preset& preset : kPresets) names.push_back(preset.name);
   return names;
 }
 
 ModelConfig model_preset(const std::string& name) {
-  ModelConfig custom;
+  const ModelConfig custom;
   if (name == custom.preset) return custom;
-  for (const ModelConfig& config : presets()) {
-    if (config.preset == name) return config;
+  for (const Preset& preset : kPresets) {
+    if (name == preset.name) return config_of(preset);
   }
   fail("model.preset: there is no {}; choose one of {}", name, fmt::join(preset_names(), ", "));
 }

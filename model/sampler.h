@@ -15,8 +15,8 @@ struct SamplerOptions {
   uint64_t seed = 0;
 };
 
-// Draws token number `position` of a text: the same seed gives the same text. Ties go to the lower id.
-// Throws Error if no logit is finite.
+// Draws token number `position` of a text: the same seed gives the same text. Ties go to the lower
+// id. Throws Error if no logit is finite.
 int64_t sample(std::span<const float> logits, const SamplerOptions& options, int64_t position);
 
 }  // namespace tessera
