@@ -11,7 +11,7 @@ namespace {
 
 Config filled() {
   Config config = read(R"(
-run: {name: "12: \"#\"\n\t, null", folder: /tmp/a, seed: 18446744073709551615, quiet: true, mode: bf16}
+run: {name: "12: \"#\"\n\t, null", folder: /tmp/a, seed: 18446744073709551615, quiet: true}
 optimizer: {lr: 1.2345678901234567e-05, beta: 0.1}
 data:
   train: [{path: "with space.h5", weight: 0.1}, {path: "null"}]

@@ -11,7 +11,8 @@ namespace {
 
 TEST(ConfigReader, ReadsEveryKindOfMember) {
   const Config config = read(R"(
-run: {name: second, folder: "a b/c", seed: 18446744073709551615, quiet: true, mode: bf16, size: large}
+run: {name: second, folder: "a b/c", seed: 18446744073709551615, quiet: true,
+      mode: bf16, size: large}
 optimizer:
   lr: 1e-3
   beta: +0.25
@@ -94,9 +95,10 @@ TEST(ConfigReader, TellsWhereKeysWereGiven) {
 TEST(ConfigReader, AReplacedListForgetsWhereItsOldElementsWere) {
   Config config;
   const ConfigOrigins origins = read_config(
-      config, {"x.yaml", "data: {train: [{path: a, weight: 2}]}"}, {"data.train=[{weight: 1}]"});
+      config, {"x.yaml", "data: {train: [{path: a}, {path: b}]}"}, {"data.train=[{weight: 1}]"});
   EXPECT_EQ(origins.find("data.train[0].path").place, "--set data.train");
   EXPECT_FALSE(origins.given("data.train[0].path"));
+  EXPECT_FALSE(origins.given("data.train[1]"));
 }
 
 TEST(ConfigReader, SuggestsTheNearestKey) {
