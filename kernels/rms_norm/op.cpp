@@ -75,10 +75,9 @@ struct AddRmsNorm {
 
   void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
                 GradSink& grads) const {
-    Tensor &dsum = grad_out[0], &dy = grad_out[1];
-    Tensor dx = dsum;
+    const Tensor &dsum = grad_out[0], &dy = grad_out[1];
+    const Tensor dx = place_for_dx(ctx, dsum, dy);
     if (dy.defined()) {
-      dx = place_for_dx(ctx, dsum, dy);
       RmsNormBackwardArgs args{.x = saved[0],
                                .weight = saved[1],
                                .rstd = saved[2],
@@ -95,7 +94,7 @@ struct AddRmsNorm {
   }
 
   static Tensor place_for_dx(Context& ctx, const Tensor& dsum, const Tensor& dy) {
-    if (dsum.defined() && dsum.is_exclusive()) return dsum;
+    if (!dy.defined() || (dsum.defined() && dsum.is_exclusive())) return dsum;
     return dy.is_exclusive() ? dy : ctx.empty(dy.shape(), dy.dtype());
   }
 };

@@ -1,0 +1,49 @@
+// What the tests of op families share: contexts for every instruction-set level, tensors from
+// values in double, and the checks that every op must pass.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/autograd/engine.h"
+#include "core/autograd/op.h"
+#include "tests/support/values.h"
+
+namespace tessera::test {
+
+using reference::Vec;
+
+inline constexpr DType kComputeTypes[] = {DType::f32, DType::bf16, DType::f64};
+inline constexpr int64_t kAwkwardSizes[] = {1, 31, 33, 127, 4099};
+
+// The levels that this machine can run.
+std::vector<Isa> machine_isas();
+
+// A context on the CPU whose fresh memory is NaN.
+Context cpu_context(Isa isa, int threads = 1);
+Context cpu_context();  // the machine's highest level
+
+// The dtype that goes with `dtype` for weights, statistics and gradients of parameters.
+DType wide(DType dtype);
+
+// Half the distance from 1 to the next number.
+double unit_roundoff(DType dtype);
+
+// A contiguous tensor with the values, rounded to nearest even.
+Tensor make_tensor(Context& ctx, const Shape& shape, DType dtype, const Vec& values);
+Tensor make_tokens(Context& ctx, const std::vector<int32_t>& values);
+
+// Normal numbers, a function of `name`, that the dtype represents exactly.
+Vec representable(std::string_view name, int64_t count, DType dtype, double stddev = 1);
+
+// Whether f throws an Error with exactly this text.
+::testing::AssertionResult fails_with(const std::function<void()>& f, const std::string& message);
+
+// Whether a forward and backward pass of f books the same memory, event by event, on `cpu` and on
+// `meta`. f makes its inputs and calls the ops.
+::testing::AssertionResult plans_its_memory(const std::function<Var(Context&)>& f);
+
+}  // namespace tessera::test
