@@ -87,7 +87,8 @@ DeviceBatch device_batch(Context& ctx, const LlamaBatch& batch) {
 }
 
 LossOptions mean_loss(const LlamaSpec& spec, const LlamaBatch& batch) {
-  const auto targets = std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
+  const auto targets =
+      std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
   return {.z_loss = float(spec.z_loss), .scale = float(1.0 / double(targets)), .chunk = 7};
 }
 
@@ -121,7 +122,8 @@ Outcome run_model(const LlamaSpec& spec, const ComputeOptions& options, int thre
   const LlamaBatch batch = reference::make_llama_batch(kDocuments, spec.vocab);
   Context ctx = make_context(threads);
   const Llama model(ctx, config_of(spec, 64), options);
-  for (const Parameter& parameter : model.parameters()) copy_in(parameter.value(), parameters.at(parameter.name));
+  for (const Parameter& parameter : model.parameters())
+    copy_in(parameter.value(), parameters.at(parameter.name));
   const Var loss = model.loss(ctx, device_batch(ctx, batch), mean_loss(spec, batch));
   backward(ctx, loss, add_into);
   Outcome outcome{copy_out(loss.value())[0], {}};
@@ -162,19 +164,27 @@ struct Case {
 class LlamaTest : public testing::TestWithParam<Case> {
  protected:
   ComputeOptions options(DType dtype) const {
-    return {.dtype = dtype, .attention = GetParam().attention, .recompute_blocks = GetParam().recompute};
+    return {.dtype = dtype,
+            .attention = GetParam().attention,
+            .recompute_blocks = GetParam().recompute};
   }
   LlamaSpec spec() const { return spec_of(GetParam().tied, GetParam().extras); }
 };
 
-TEST_P(LlamaTest, F64GradientsEqualTheReference) { expect_close(spec(), options(DType::f64), 1e-11); }
+TEST_P(LlamaTest, F64GradientsEqualTheReference) {
+  expect_close(spec(), options(DType::f64), 1e-11);
+}
 
 // The figure that the project promises for f32: 1e-5, about 80 roundings of 2^-24 in a row.
-TEST_P(LlamaTest, F32GradientsEqualTheReference) { expect_close(spec(), options(DType::f32), 1e-5); }
+TEST_P(LlamaTest, F32GradientsEqualTheReference) {
+  expect_close(spec(), options(DType::f32), 1e-5);
+}
 
-// bf16 rounds activations to 2^-9 relative; the errors of some 30 roundings on the longest path add up at random:
-// sqrt(30) * 2^-9 is about 1e-2, and weights are rounded too.
-TEST_P(LlamaTest, Bf16GradientsAreNearTheReference) { expect_close(spec(), options(DType::bf16), 4e-2); }
+// bf16 rounds activations to 2^-9 relative; the errors of some 30 roundings on the longest path add
+// up at random: sqrt(30) * 2^-9 is about 1e-2, and weights are rounded too.
+TEST_P(LlamaTest, Bf16GradientsAreNearTheReference) {
+  expect_close(spec(), options(DType::bf16), 4e-2);
+}
 
 INSTANTIATE_TEST_SUITE_P(Variants, LlamaTest,
                          testing::Values(Case{false, false, AttentionBackend::flash, false},
@@ -188,15 +198,18 @@ TEST(Llama, RecomputingBlocksChangesNoBit) {
     const Outcome plain = run_model(spec, {.dtype = dtype});
     const Outcome recomputed = run_model(spec, {.dtype = dtype, .recompute_blocks = true});
     EXPECT_EQ(plain.loss, recomputed.loss);
-    for (const auto& [name, gradient] : plain.gradients) EXPECT_EQ(gradient, recomputed.gradients.at(name)) << name;
+    for (const auto& [name, gradient] : plain.gradients)
+      EXPECT_EQ(gradient, recomputed.gradients.at(name)) << name;
   }
 }
 
 TEST(Llama, TheNumberOfThreadsChangesNoBitOfTheGradientsOfNorms) {
   const LlamaSpec spec = spec_of(false, false);
-  const Outcome one = run_model(spec, {.dtype = DType::f32}, 1), two = run_model(spec, {.dtype = DType::f32}, 2);
+  const Outcome one = run_model(spec, {.dtype = DType::f32}, 1),
+                two = run_model(spec, {.dtype = DType::f32}, 2);
   EXPECT_EQ(one.loss, two.loss);
-  for (const auto& [name, gradient] : one.gradients) EXPECT_EQ(gradient, two.gradients.at(name)) << name;
+  for (const auto& [name, gradient] : one.gradients)
+    EXPECT_EQ(gradient, two.gradients.at(name)) << name;
 }
 
 TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
@@ -206,7 +219,8 @@ TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
   const auto expected = reference::llama_step(spec, parameters, batch);
   Context ctx = make_context();
   const Llama model(ctx, config_of(spec, 32), {});
-  for (const Parameter& parameter : model.parameters()) copy_in(parameter.value(), parameters.at(parameter.name));
+  for (const Parameter& parameter : model.parameters())
+    copy_in(parameter.value(), parameters.at(parameter.name));
   KvCache cache(ctx, model.config(), 32, DType::f32);
   int64_t seen = 0;
   for (const int64_t n : {5, 1, 1, 17, 1, 4}) {  // a prompt, single tokens, several at once
@@ -214,7 +228,8 @@ TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
     const Vec logits = copy_out(model.next_logits(ctx, ints(ctx, tokens), cache));
     seen += n;
     const auto row = expected.logits.begin() + (seen - 1) * spec.vocab;
-    EXPECT_LE(relative_error(logits, Vec(row, row + spec.vocab)), 1e-5) << "after " << seen << " tokens";
+    EXPECT_LE(relative_error(logits, Vec(row, row + spec.vocab)), 1e-5)
+        << "after " << seen << " tokens";
   }
   EXPECT_THROW(model.next_logits(ctx, ints(ctx, {1, 2, 3, 4}), cache), Error);
 }

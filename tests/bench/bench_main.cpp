@@ -1,0 +1,94 @@
+// bench: how fast this machine runs attention, linear layers and whole training steps.
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <map>
+
+#include "core/program/program.h"
+#include "kernels/launch/cpu/isa.h"
+#include "tests/bench/benchmarks.h"
+
+namespace tessera::bench {
+namespace {
+
+struct Arguments {
+  std::vector<std::string> dtypes = {"f32", "bf16"}, shapes = {"a", "b", "c"};
+  std::string isa = "best";
+  AttentionSettings attention;
+  int threads = 0;
+  double seconds = 2;
+  bool json = false, kernels = false;
+};
+
+Settings settings_of(const Arguments& arguments) {
+  Settings settings;
+  for (const std::string& dtype : arguments.dtypes) {
+    settings.dtypes.push_back(dtype == "f32" ? DType::f32 : DType::bf16);
+  }
+  settings.threads = arguments.threads > 0 ? arguments.threads : omp_get_num_procs();
+  settings.isa = arguments.isa == "best" ? best_isa() : parse_isa(arguments.isa);
+  return settings;
+}
+
+void declare_common(CLI::App& app, Arguments& arguments) {
+  app.add_option("--dtype", arguments.dtypes, "f32, bf16 or both")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--threads", arguments.threads, "0: one for each core")
+      ->check(CLI::Range(0, 4096));
+  app.add_option("--isa", arguments.isa, "best, avx2, avx512 or avx512_bf16")
+      ->capture_default_str();
+  app.add_option("--seconds", arguments.seconds, "of clean measurement for each figure")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_flag("--json", arguments.json, "print one JSON object a figure");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(
+      "Examples:\n  bench step --shape c --dtype bf16 --kernels\n"
+      "  bench attention --length 2048,8192 --head-dim 64 --json");
+}
+
+}  // namespace
+}  // namespace tessera::bench
+
+int main(int argc, char** argv) {
+  using namespace tessera::bench;
+  CLI::App app(
+      "Measure this machine's speed at training, in GFLOP/s and as a share of its measured peak.",
+      "bench");
+  Arguments arguments;
+  declare_common(app, arguments);
+  CLI::App* attention =
+      app.add_subcommand("attention", "flash and standard attention, forward and backward");
+  attention->add_option("--length", arguments.attention.lengths, "tokens")
+      ->delimiter(',')
+      ->capture_default_str();
+  attention->add_option("--head-dim", arguments.attention.head_dims)
+      ->delimiter(',')
+      ->capture_default_str();
+  attention->add_option("--heads", arguments.attention.heads)->capture_default_str();
+  attention->add_option("--kv-heads", arguments.attention.kv_heads)->capture_default_str();
+  attention->add_option("--backend", arguments.attention.backends)
+      ->delimiter(',')
+      ->check(CLI::IsMember({"flash", "standard"}))
+      ->capture_default_str();
+  CLI::App* linear = app.add_subcommand("linear", "the linear layers of the step's shapes");
+  CLI::App* step = app.add_subcommand("step", "whole training steps");
+  for (CLI::App* part : {linear, step}) {
+    part->add_option("--shape", arguments.shapes, "a (0.8M parameters), b (8.3M), c (33.7M)")
+        ->delimiter(',')
+        ->check(CLI::IsMember({"a", "b", "c"}))
+        ->capture_default_str();
+  }
+  step->add_flag("--kernels", arguments.kernels, "show where the time goes");
+  return tessera::run_program(app, argc, argv, [&] {
+    const Settings settings = settings_of(arguments);
+    Stopwatch watch(settings.isa, settings.threads, arguments.seconds);
+    const Report report(arguments.json);
+    if (*attention) bench_attention(settings, arguments.attention, watch, report);
+    if (*linear) bench_linear(settings, arguments.shapes, watch, report);
+    if (*step) bench_step(settings, arguments.shapes, arguments.kernels, watch, report);
+  });
+}

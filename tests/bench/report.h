@@ -1,0 +1,31 @@
+// What a benchmark prints: a table for people, a JSON line a row for programs.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/bench/measure.h"
+
+namespace tessera::bench {
+
+struct Row {
+  std::string name;  // what was timed
+  DType dtype = DType::f32;
+  double flops = 0;  // of one call
+  Measurement time;
+};
+
+class Report {
+ public:
+  explicit Report(bool json) : json_(json) {}
+
+  void heading(const Peaks& peaks, const std::string& text) const;
+  // GFLOP/s and the share of the peak in the row's dtype. `extra` is added to the JSON object.
+  void row(const Row& row, const Peaks& peaks, const nlohmann::ordered_json& extra = {}) const;
+  bool json() const { return json_; }
+
+ private:
+  bool json_;
+};
+
+}  // namespace tessera::bench

@@ -1,0 +1,181 @@
+// Whole runs in small: they learn, and stopping and resuming changes nothing.
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <csignal>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "data/prepare.h"
+#include "tests/data/support.h"
+#include "train/generator.h"
+#include "train/load_model.h"
+#include "train/plan/plan.h"
+
+namespace tessera {
+namespace {
+
+using test::TemporaryFolder;
+
+// A text with an obvious rule, long enough for both splits.
+std::string counting_text() {
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i)
+    text += fmt::format("{} and {} make {}.\n", i % 7, i % 5, i % 7 + i % 5);
+  return text;
+}
+
+class TrainerTest : public testing::Test {
+ protected:
+  TrainerTest() {
+    test::write_text(folder_ / "text.txt", counting_text());
+    PrepareConfig config;
+    config.corpus.inputs = {(folder_ / "text.txt").string()};
+    config.output = folder_ / "text.h5";
+    config.tokenizer = "byte";
+    config.split = SplitRule::tail;
+    prepare(config, [](const PrepareProgress&) {});
+  }
+
+  RunConfig config(const std::string& run, std::vector<std::string> overrides = {}) const {
+    const std::string yaml = fmt::format(R"(
+run: {{output_dir: {}, threads: 2}}
+model: {{vocab_size: 257, layers: 2, width: 32, heads: 4, kv_heads: 2, ffn_width: 64, context: 32}}
+data: {{sources: [{{path: {}}}]}}
+optimizer: {{lr: 5e-3}}
+schedule: {{warmup_steps: 5}}
+training: {{steps: 40, batch: 4}}
+checkpoint: {{every: 10, keep: 100}}
+evaluation: {{every: 20, batches: 2}}
+logging: {{console: false}}
+)",
+                                         (folder_ / run).string(), (folder_ / "text.h5").string());
+    return read_run_config({"test.yaml", yaml}, overrides);
+  }
+
+  // The values of `key` in metrics.jsonl, in order; records without it are passed over.
+  std::vector<double> metric(const std::string& run, const std::string& key) const {
+    std::vector<double> values;
+    std::ifstream in(folder_ / run / "metrics.jsonl");
+    for (std::string line; std::getline(in, line);) {
+      const auto record = nlohmann::json::parse(line);
+      if (record.contains(key)) values.push_back(record.at(key));
+    }
+    return values;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(TrainerTest, Learns) {
+  Trainer(config("run"), false).run();
+  const auto losses = metric("run", "loss");
+  ASSERT_EQ(losses.size(), 40u);
+  EXPECT_NEAR(losses.front(), std::log(257.0), 0.2);
+  EXPECT_LT(losses.back(), 0.6 * losses.front());
+  const auto validation = metric("run", "validation_loss");
+  ASSERT_EQ(validation.size(), 2u);
+  EXPECT_LT(validation.back(), validation.front());
+}
+
+TEST_F(TrainerTest, EqualRunsAreEqualBitForBit) {
+  Trainer(config("one"), false).run();
+  Trainer(config("two"), false).run();
+  EXPECT_EQ(metric("one", "loss"), metric("two", "loss"));
+  EXPECT_EQ(metric("one", "grad_norm"), metric("two", "grad_norm"));
+}
+
+// A run whose last checkpoints are lost goes back to an older one and ends the same.
+TEST_F(TrainerTest, ResumingIsBitForBitTheUninterruptedRun) {
+  for (const std::string mode : {"fp32", "bf16"}) {
+    const std::vector<std::string> overrides = {"precision.mode=" + mode, "training.accumulation=2",
+                                                "attention.dropout=0.1"};
+    Trainer(config("whole" + mode, overrides), false).run();
+    Trainer(config("cut" + mode, overrides), false).run();
+    for (const char* lost : {"step_20", "step_30", "step_40"}) {
+      std::filesystem::remove_all(folder_ / ("cut" + mode) / "checkpoints" / lost);
+    }
+    Trainer(config("cut" + mode, overrides), true).run();
+    EXPECT_EQ(metric("whole" + mode, "loss"), metric("cut" + mode, "loss")) << mode;
+    EXPECT_EQ(metric("whole" + mode, "validation_loss"), metric("cut" + mode, "validation_loss"))
+        << mode;
+  }
+}
+
+TEST_F(TrainerTest, PackedDocumentsResumeToo) {
+  const std::vector<std::string> overrides = {"data.pack=true", "data.document_mask=true"};
+  Trainer(config("whole", overrides), false).run();
+  Trainer(config("cut", overrides), false).run();
+  std::filesystem::remove_all(folder_ / "cut" / "checkpoints" / "step_40");
+  Trainer(config("cut", overrides), true).run();
+  EXPECT_EQ(metric("whole", "loss"), metric("cut", "loss"));
+}
+
+TEST_F(TrainerTest, ASignalFinishesTheStepSavesAndLeaves) {
+  Trainer(config("whole"), false).run();
+  {
+    Trainer trainer(config("cut", {"checkpoint.every=0"}), false);
+    std::raise(SIGTERM);  // remembered; the loop sees it before its first step
+    trainer.run();
+  }
+  EXPECT_TRUE(metric("cut", "loss").empty());
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "cut" / "checkpoints" / "step_0"));
+  Trainer(config("cut"), true).run();
+  EXPECT_EQ(metric("whole", "loss"), metric("cut", "loss"));
+}
+
+TEST_F(TrainerTest, AMemoryPlanHoldsForTheWholeRun) {
+  const RunConfig run = config("run");
+  Trainer(run, false).run();
+  EXPECT_EQ(int64_t(metric("run", "peak_bytes").back()), make_plan(run).peak_bytes);
+}
+
+TEST_F(TrainerTest, RefusesWhatWouldLoseOrMixRuns) {
+  Trainer(config("run"), false).run();
+  EXPECT_TRUE(test::contains(test::error_of([&] { Trainer(config("run"), false); }),
+                             "already holds a run"));
+  EXPECT_TRUE(
+      test::contains(test::error_of([&] { Trainer(config("run", {"model.width=48"}), true); }),
+                     "model/embedding.weight"));
+  EXPECT_TRUE(test::contains(
+      test::error_of([&] { Trainer(config("new", {"model.vocab_size=200"}), false); }), "257"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+}
+
+TEST_F(TrainerTest, ANonFiniteLossStopsWithTheNameOfTheTensor) {
+  const std::string error = test::error_of([&] {
+    Trainer(config("run", {"optimizer.lr=1e30", "training.gradient_clip=0"}), false).run();
+  });
+  EXPECT_TRUE(test::contains(error, "step ")) << error;
+  EXPECT_TRUE(test::contains(error, "bad tensor") || test::contains(error, "parameter ")) << error;
+}
+
+TEST_F(TrainerTest, GeneratesFromItsCheckpoint) {
+  Trainer(config("run", {"training.steps=300", "evaluation.every=0"}), false).run();
+  Context ctx({.threads = 2, .isa = Isa::avx2});
+  const LoadedModel loaded = load_model(ctx, folder_ / "run", DType::f32);
+  const auto text = [&](double temperature, uint64_t seed) {
+    GenerateOptions options{.sampler = {.temperature = temperature, .seed = seed},
+                            .max_tokens = 60};
+    std::string out;
+    generate(ctx, loaded.model, *loaded.tokenizer, "3 and 4 make ", options,
+             [&](std::string_view t) { out += t; });
+    return out;
+  };
+  EXPECT_TRUE(test::contains(text(0, 0), " and "))
+      << text(0, 0);  // beyond the context of 32 as well
+  EXPECT_EQ(text(0, 0), text(0, 1));
+  EXPECT_EQ(text(1, 5), text(1, 5));
+  EXPECT_NE(text(1, 5), text(1, 6));
+  GenerateOptions options{.sampler = {.temperature = 0}, .max_tokens = 60, .stop = {"make"}};
+  std::string out;
+  const Generated result = generate(ctx, loaded.model, *loaded.tokenizer, "3 and 4 make 7.\n",
+                                    options, [&](std::string_view t) { out += t; });
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(out.find("make"), std::string::npos) << out;
+}
+
+}  // namespace
+}  // namespace tessera
