@@ -8,7 +8,10 @@
 namespace tessera {
 
 // The sum of the squares of all elements of all tensors (f32, bf16 or f64, contiguous), summed in
-// f64 in an order that does not depend on the number of threads. 0 on `meta`.
+// f64 in an order that depends neither on the number of threads nor on the instruction set. 0 on
+// `meta`.
 double sum_of_squares(Context& ctx, std::span<const Tensor> tensors);
+
+KernelCost sum_of_squares_cost(std::span<const Tensor> tensors);
 
 }  // namespace tessera

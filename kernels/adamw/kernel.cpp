@@ -1,0 +1,120 @@
+#include "kernels/adamw/kernel.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/adamw/cpu.h"
+#include "kernels/launch/cpu/parallel.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kBlock = 16384;  // elements; threads share the blocks of all tensors evenly
+
+template <class T>
+using Update = void (*)(const AdamWFactors<T>&, const AdamWBlock<T>&);
+
+template <class T>
+Update<T> update_of(Isa isa) {
+  switch (isa) {
+    case Isa::avx512_bf16:
+      return adamw_cpu<Isa::avx512_bf16, T>;
+    case Isa::avx512:
+      return adamw_cpu<Isa::avx512, T>;
+    case Isa::avx2:
+      break;
+  }
+  return adamw_cpu<Isa::avx2, T>;
+}
+
+void check_like_param(const Tensor& param, std::string_view name, const Tensor& x, DType dtype) {
+  check(x.defined() && x.shape() == param.shape() && x.dtype() == dtype && x.is_contiguous(),
+        "adamw: {} must be a contiguous {} tensor of the parameter's shape {}, not {} {}", name,
+        dtype, param.shape(), x.dtype(), x.shape());
+}
+
+void check_tensor(const AdamWTensor& t) {
+  const DType dtype = t.param.dtype();
+  check(dtype == DType::f32 || dtype == DType::f64,
+        "adamw: a parameter of dtype {}; the master copy is f32 or f64", dtype);
+  check_like_param(t.param, "the parameter", t.param, dtype);
+  check_like_param(t.param, "the gradient", t.grad, dtype);
+  check_like_param(t.param, "m", t.m, dtype);
+  check_like_param(t.param, "v", t.v, dtype);
+  if (!t.low.defined()) return;
+  check(dtype == DType::f32, "adamw: a working copy beside a parameter of dtype {}", dtype);
+  check_like_param(t.param, "the working copy", t.low, DType::bf16);
+}
+
+template <class T>
+AdamWFactors<T> factors_of(const AdamWArgs& a) {
+  const double correction1 = 1 - std::pow(a.beta1, double(a.step));
+  const double correction2 = 1 - std::pow(a.beta2, double(a.step));
+  return {.grad_scale = T(a.grad_scale),
+          .beta1 = T(a.beta1),
+          .one_minus_beta1 = T(1 - a.beta1),
+          .beta2 = T(a.beta2),
+          .one_minus_beta2 = T(1 - a.beta2),
+          .rate = T(a.lr / correction1),
+          .root_scale = T(1 / std::sqrt(correction2)),
+          .eps = T(a.eps)};
+}
+
+// The blocks of all tensors whose parameter has element type T.
+template <class T>
+std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args) {
+  std::vector<AdamWBlock<T>> blocks;
+  for (const AdamWTensor& t : args.tensors) {
+    if (t.param.dtype() != dtype_of<T>) continue;
+    const double keep = t.decay ? 1 - args.lr * args.weight_decay : 1;
+    for (int64_t i = 0; i < t.param.elements(); i += kBlock) {
+      blocks.push_back({.param = t.param.data<T>() + i,
+                        .low = t.low.defined() ? t.low.data<bf16>() + i : nullptr,
+                        .grad = t.grad.data<T>() + i,
+                        .m = t.m.data<T>() + i,
+                        .v = t.v.data<T>() + i,
+                        .count = std::min(kBlock, t.param.elements() - i),
+                        .keep = T(keep)});
+    }
+  }
+  return blocks;
+}
+
+template <class T>
+void step_typed(Context& ctx, const AdamWArgs& args) {
+  const std::vector<AdamWBlock<T>> blocks = blocks_of<T>(args);
+  const AdamWFactors<T> factors = factors_of<T>(args);
+  const Update<T> update = update_of<T>(ctx.isa());
+  parallel_for(ctx.threads(), int64_t(blocks.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) update(factors, blocks[size_t(b)]);
+  });
+}
+
+}  // namespace
+
+// Per element: 6 multiplications, 4 additions, a division and a square root; reads param, grad, m
+// and v, writes param, m, v and the working copy.
+KernelCost cost(const AdamWArgs& args) {
+  KernelCost total;
+  for (const AdamWTensor& t : args.tensors) {
+    total.flops += 12.0 * double(t.param.elements());
+    total.bytes += 7.0 * double(t.param.bytes());
+    if (t.low.defined()) total.bytes += double(t.low.bytes());
+  }
+  return total;
+}
+
+void adamw_step(Context& ctx, const AdamWArgs& args) {
+  check(args.step >= 1, "adamw: step {} is below 1, from which steps count", args.step);
+  for (const AdamWTensor& t : args.tensors) {
+    check_tensor(t);
+    t.param.storage()->bump_version();
+    if (t.low.defined()) t.low.storage()->bump_version();
+  }
+  const KernelScope scope(ctx, "adamw", cost(args));
+  if (ctx.is_meta()) return;
+  step_typed<float>(ctx, args);
+  step_typed<double>(ctx, args);
+}
+
+}  // namespace tessera

@@ -1,0 +1,195 @@
+#include "kernels/linear/kernel.h"
+
+#include <algorithm>
+
+#include "kernels/elementwise/kernel.h"
+#include "kernels/launch/cpu/parallel.h"
+#include "kernels/linear/cpu.h"
+#include "kernels/linear/onednn.h"
+
+namespace tessera {
+namespace {
+
+// Up to this many rows of c, reading b is what counts, and dot products beat oneDNN's packing.
+constexpr int64_t kFewRows = 8;
+
+void check_matrix(std::string_view op, std::string_view name, const Tensor& x) {
+  check(x.defined() && x.rank() == 2, "{}: {} of shape {} is not a matrix", op, name, x.shape());
+  check((x.shape(1) <= 1 || x.stride(1) == 1) && (x.shape(0) <= 1 || x.stride(0) >= x.shape(1)),
+        "{}: {} of shape {} and strides {} has no contiguous rows; copy it first", op, name,
+        x.shape(), x.strides());
+}
+
+void check_args(const MatmulArgs& p) {
+  check_matrix("matmul", "a", p.a);
+  check_matrix("matmul", "b", p.b);
+  check_matrix("matmul", "c", p.c);
+  const int64_t m = p.a.shape(p.transpose_a ? 1 : 0), k = p.a.shape(p.transpose_a ? 0 : 1);
+  check(p.b.shape(p.transpose_b ? 1 : 0) == k &&
+            p.c.shape() == Shape{m, p.b.shape(p.transpose_b ? 0 : 1)},
+        "matmul: a {}{} times b {}{} does not give c {}", p.a.shape(),
+        p.transpose_a ? " transposed" : "", p.b.shape(), p.transpose_b ? " transposed" : "",
+        p.c.shape());
+  check(k > 0, "matmul: a of shape {} leaves nothing to sum over", p.a.shape());
+  const DType in = p.a.dtype(), out = p.c.dtype();
+  const bool mixed = in == DType::bf16 && out == DType::f32;
+  check(p.b.dtype() == in && (out == in || mixed) &&
+            (in == DType::f32 || in == DType::bf16 || in == DType::f64),
+        "matmul: dtypes {} times {} to {}; use f32, bf16 or f64 throughout, or bf16 to f32", in,
+        p.b.dtype(), out);
+  if (!p.bias.defined()) return;
+  const DType bias = in == DType::f64 ? DType::f64 : DType::f32;
+  check(p.bias.shape() == Shape{p.c.shape(1)} && p.bias.dtype() == bias && p.bias.is_contiguous() &&
+            !p.accumulate,
+        "matmul: bias {} {} must be {} [{}], and c not be accumulated", p.bias.dtype(),
+        p.bias.shape(), bias, p.c.shape(1));
+}
+
+// c = bias in every row.
+template <class T>
+void fill_rows(Context& ctx, const Tensor& c, const Tensor& bias) {
+  T* data = c.data<T>();
+  const T* from = bias.data<T>();
+  const int64_t columns = c.shape(1), stride = row_stride(c);
+  parallel_for(ctx.threads(), c.shape(0), 16384 / columns + 1, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      std::copy(from, from + columns, data + row * stride);
+  });
+}
+
+// Plain loops: f64 is for tests.
+void matmul_f64(Context& ctx, const MatmulArgs& p) {
+  const auto [m, n, k] = sizes_of(p);
+  const int64_t lda = row_stride(p.a), ldb = row_stride(p.b), ldc = row_stride(p.c);
+  const int64_t a_row = p.transpose_a ? 1 : lda, a_column = p.transpose_a ? lda : 1;
+  const int64_t b_row = p.transpose_b ? 1 : ldb, b_column = p.transpose_b ? ldb : 1;
+  const double *a = p.a.data<double>(), *b = p.b.data<double>();
+  double* c = p.c.data<double>();
+  if (p.bias.defined()) fill_rows<double>(ctx, p.c, p.bias);
+  const bool keep = p.accumulate || p.bias.defined();
+  parallel_for(ctx.threads(), m, 1, [=, n = n, k = k](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double* row = c + i * ldc;
+      if (!keep) std::fill(row, row + n, 0.0);
+      for (int64_t l = 0; l < k; ++l) {
+        const double factor = a[i * a_row + l * a_column];
+        for (int64_t j = 0; j < n; ++j) row[j] += factor * b[l * b_row + j * b_column];
+      }
+    }
+  });
+}
+
+void matmul_f32(Context& ctx, MatmulArgs p) {
+  if (p.bias.defined()) {
+    fill_rows<float>(ctx, p.c, p.bias);
+    p.accumulate = true;
+  }
+  sgemm(ctx, p);
+}
+
+template <class S, class C>
+void few_rows(Context& ctx, const MatmulArgs& p) {
+  const auto [m, n, k] = sizes_of(p);
+  const FewRows<S, C> args{.a = p.a.data<S>(),
+                           .b = p.b.data<S>(),
+                           .c = p.c.data<C>(),
+                           .bias = p.bias.defined() ? p.bias.data<float>() : nullptr,
+                           .m = m,
+                           .n = n,
+                           .k = k,
+                           .a_stride = row_stride(p.a),
+                           .b_stride = row_stride(p.b),
+                           .c_stride = row_stride(p.c)};
+  switch (ctx.isa()) {
+    case Isa::avx512_bf16:
+      return few_rows_cpu<Isa::avx512_bf16>(ctx.threads(), args);
+    case Isa::avx512:
+      return few_rows_cpu<Isa::avx512>(ctx.threads(), args);
+    case Isa::avx2:
+      return few_rows_cpu<Isa::avx2>(ctx.threads(), args);
+  }
+}
+
+void matmul_few_rows(Context& ctx, const MatmulArgs& p) {
+  if (p.a.dtype() == DType::f32) return few_rows<float, float>(ctx, p);
+  if (p.c.dtype() == DType::f32) return few_rows<bf16, float>(ctx, p);
+  few_rows<bf16, bf16>(ctx, p);
+}
+
+Tensor widened(Context& ctx, const Tensor& x) {
+  Tensor wide = ctx.empty(x.shape(), DType::f32, MemoryTag::workspace);
+  convert(ctx, wide, x);
+  return wide;
+}
+
+// bf16 without bf16 instructions: in f32.
+void matmul_widened(Context& ctx, const MatmulArgs& p) {
+  MatmulArgs wide = p;
+  wide.a = widened(ctx, p.a);
+  wide.b = widened(ctx, p.b);
+  const bool narrow = p.c.dtype() == DType::bf16;
+  if (narrow && p.accumulate) wide.c = widened(ctx, p.c);
+  if (narrow && !p.accumulate) wide.c = ctx.empty(p.c.shape(), DType::f32, MemoryTag::workspace);
+  if (!ctx.is_meta()) matmul_f32(ctx, wide);
+  if (narrow) convert(ctx, p.c, wide.c);
+}
+
+}  // namespace
+
+KernelCost cost(const MatmulArgs& p) {
+  const auto [m, n, k] = sizes_of(p);
+  return {.flops = 2.0 * double(m) * double(n) * double(k),
+          .bytes = double(p.a.bytes()) + double(p.b.bytes()) +
+                   double(p.c.bytes()) * (p.accumulate ? 2 : 1)};
+}
+
+void matmul(Context& ctx, const MatmulArgs& args) {
+  check_args(args);
+  args.c.storage()->bump_version();
+  const KernelScope scope(ctx, "matmul", cost(args));
+  if (args.c.elements() == 0) return;
+  const DType dtype = args.a.dtype();
+  const bool is_product_of_rows = !args.transpose_a && args.transpose_b && !args.accumulate;
+  if (dtype != DType::f64 && is_product_of_rows && args.c.shape(0) <= kFewRows) {
+    if (!ctx.is_meta()) matmul_few_rows(ctx, args);
+  } else if (dtype == DType::bf16) {
+    if (ctx.isa() == Isa::avx512_bf16 && bf16_matmul(ctx, args)) return;
+    matmul_widened(ctx, args);
+  } else if (!ctx.is_meta()) {
+    dtype == DType::f32 ? matmul_f32(ctx, args) : matmul_f64(ctx, args);
+  }
+}
+
+KernelCost cost(const SumRowsArgs& args) {
+  return {.flops = double(args.x.elements()),
+          .bytes = double(args.x.bytes()) + double(args.sums.bytes())};
+}
+
+void sum_rows(Context& ctx, const SumRowsArgs& args) {
+  const Tensor &x = args.x, &sums = args.sums;
+  check_matrix("sum_rows", "x", x);
+  const DType dtype = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  check(sums.shape() == Shape{x.shape(1)} && sums.dtype() == dtype && sums.is_contiguous(),
+        "sum_rows: sums {} {} must be {} [{}]", sums.dtype(), sums.shape(), dtype, x.shape(1));
+  sums.storage()->bump_version();
+  const KernelScope scope(ctx, "sum_rows", cost(args));
+  if (ctx.is_meta() || x.elements() == 0) return;
+  dispatch_compute("sum_rows", x.dtype(), [&]<class S>() {
+    const SumRows<S> loop{.x = x.data<S>(),
+                          .sums = sums.data<typename SumRows<S>::Sum>(),
+                          .rows = x.shape(0),
+                          .columns = x.shape(1),
+                          .stride = row_stride(x),
+                          .accumulate = args.accumulate};
+    switch (ctx.isa()) {
+      case Isa::avx512_bf16:
+        return sum_rows_cpu<Isa::avx512_bf16>(ctx.threads(), loop);
+      case Isa::avx512:
+        return sum_rows_cpu<Isa::avx512>(ctx.threads(), loop);
+      case Isa::avx2:
+        return sum_rows_cpu<Isa::avx2>(ctx.threads(), loop);
+    }
+  });
+}
+
+}  // namespace tessera
