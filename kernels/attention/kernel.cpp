@@ -1,0 +1,199 @@
+#include "kernels/attention/kernel.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/attention/cpu.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kLargestHeadDim = 256;
+
+void check_heads(const Tensor& x, const char* name, const Tensor& like, int64_t heads) {
+  check(x.rank() == 3 && x.shape(2) == like.shape(2) && x.shape(1) == heads &&
+            x.dtype() == like.dtype(),
+        "attention: {} is {} {}, expected {} [N, {}, {}]", name, x.dtype(), x.shape(), like.dtype(),
+        heads, like.shape(2));
+  check(x.shape(2) == 1 || x.stride(2) == 1,
+        "attention: the elements of a head of {} are {} apart; they must be adjacent", name,
+        x.stride(2));
+}
+
+void check_segments(const Segments& segments, const char* name, int64_t tokens) {
+  const Tensor& offsets = segments.offsets;
+  check(offsets.rank() == 1 && offsets.dtype() == DType::i32 && offsets.shape(0) >= 1,
+        "attention: the {} segments are {} {}, expected i32 [S + 1]", name, offsets.dtype(),
+        offsets.shape());
+  if (offsets.device() == Device::meta) return;
+  const int32_t* begin = offsets.data<int32_t>();
+  for (int64_t s = 0; s + 1 < offsets.shape(0); ++s) {
+    const int64_t length = int64_t(begin[s + 1]) - begin[s];
+    check(length >= 0,
+          "attention: {} segment {} begins at {} and ends at {}; offsets must not decrease", name,
+          s, begin[s], begin[s + 1]);
+    check(length <= segments.longest,
+          "attention: {} segment {} has {} rows, more than the longest stated, {}", name, s, length,
+          segments.longest);
+  }
+  check(begin[0] >= 0 && begin[offsets.shape(0) - 1] <= tokens,
+        "attention: {} segments reach from {} to {}, rows from 0 to {}", name, begin[0],
+        begin[offsets.shape(0) - 1], tokens);
+}
+
+template <class Args>
+void check_inputs(const Args& args) {
+  const Tensor& q = args.q;
+  check(q.rank() == 3, "attention: q has shape {}, expected [N, heads, D]", q.shape());
+  const int64_t heads = q.shape(1), kv_heads = args.k.rank() == 3 ? args.k.shape(1) : 0,
+                D = q.shape(2);
+  check(D >= 1 && D <= kLargestHeadDim, "attention: head size {} is not supported; use 1 to {}", D,
+        kLargestHeadDim);
+  check(kv_heads > 0 && heads % kv_heads == 0,
+        "attention: {} query heads cannot share {} key heads; use a multiple", heads, kv_heads);
+  check_heads(q, "q", q, heads);
+  check_heads(args.k, "k", q, kv_heads);
+  check_heads(args.v, "v", q, kv_heads);
+  check_heads(args.o, "o", q, heads);
+  check(args.k.shape(0) == args.v.shape(0) && args.o.shape(0) == q.shape(0),
+        "attention: q {}, k {}, v {} and o {} differ in their numbers of tokens", q.shape(),
+        args.k.shape(), args.v.shape(), args.o.shape());
+  const DType lse_dtype = q.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  check(args.lse.shape() == Shape{heads, q.shape(0)} && args.lse.dtype() == lse_dtype &&
+            args.lse.is_contiguous(),
+        "attention: lse is {} {}, expected contiguous {} [{}, {}]", args.lse.dtype(),
+        args.lse.shape(), lse_dtype, heads, q.shape(0));
+  check_segments(args.query_segments, "query", q.shape(0));
+  check_segments(args.key_segments, "key", args.k.shape(0));
+  check(args.query_segments.offsets.shape(0) == args.key_segments.offsets.shape(0),
+        "attention: {} query segments, {} key segments", args.query_segments.offsets.shape(0) - 1,
+        args.key_segments.offsets.shape(0) - 1);
+  const AttentionOptions& o = args.options;
+  check(o.window_left >= -1 && o.window_right >= -1,
+        "attention: window ({}, {}); use sizes from 0, or -1 for no limit", o.window_left,
+        o.window_right);
+  check(o.dropout >= 0 && o.dropout < 1, "attention: dropout {} is not in [0, 1)", o.dropout);
+  check(o.softcap >= 0 && o.scale >= 0, "attention: softcap {} and scale {} must not be negative",
+        o.softcap, o.scale);
+}
+
+// Visible (query, key) pairs of a segment of Sq queries and Sk keys.
+double visible_pairs(const AttentionOptions& options, int64_t Sq, int64_t Sk) {
+  double pairs = 0;
+  for (int64_t i = 0; i < Sq; ++i) {
+    const int64_t t = i + Sk - Sq;  // the query's place among the keys
+    const int64_t first =
+        options.window_left < 0 ? 0 : std::max<int64_t>(0, t - options.window_left);
+    int64_t last = options.causal ? std::min(t, Sk - 1) : Sk - 1;
+    if (options.window_right >= 0) last = std::min(last, t + options.window_right);
+    pairs += double(std::max<int64_t>(0, last - first + 1));
+  }
+  return pairs;
+}
+
+template <class Args>
+double visible_pairs(const Args& args) {
+  const Tensor &q = args.query_segments.offsets, &k = args.key_segments.offsets;
+  if (q.device() == Device::meta) {
+    const int64_t longest = std::max<int64_t>(1, args.query_segments.longest);
+    return double(args.q.shape(0)) / double(longest) *
+           visible_pairs(args.options, longest, std::max<int64_t>(1, args.key_segments.longest));
+  }
+  double pairs = 0;
+  for (int64_t s = 0; s + 1 < q.shape(0); ++s) {
+    const int32_t *q_begin = q.data<int32_t>() + s, *k_begin = k.data<int32_t>() + s;
+    pairs += visible_pairs(args.options, q_begin[1] - q_begin[0], k_begin[1] - k_begin[0]);
+  }
+  return pairs;
+}
+
+template <class Args>
+AttentionProblem problem_of(const Context& ctx, const Args& args, uint32_t step) {
+  const AttentionOptions& o = args.options;
+  AttentionProblem problem{.dtype = args.q.dtype(),
+                           .q_tokens = args.q.shape(0),
+                           .k_tokens = args.k.shape(0),
+                           .q_heads = args.q.shape(1),
+                           .kv_heads = args.k.shape(1),
+                           .head_dim = args.q.shape(2),
+                           .segments = args.query_segments.offsets.shape(0) - 1,
+                           .max_q = args.query_segments.longest,
+                           .max_k = args.key_segments.longest,
+                           .causal = o.causal,
+                           .window_left = o.window_left,
+                           .window_right = o.window_right,
+                           .scale = o.scale > 0 ? o.scale : 1 / std::sqrt(double(args.q.shape(2))),
+                           .softcap = o.softcap,
+                           .dropout = o.dropout,
+                           .seed = ctx.seed(),
+                           .purpose = o.dropout_purpose,
+                           .step = step};
+  if (!ctx.is_meta()) {
+    problem.cu_q = args.query_segments.offsets.template data<int32_t>();
+    problem.cu_k = args.key_segments.offsets.template data<int32_t>();
+  }
+  return problem;
+}
+
+AttentionArray array_of(const Tensor& x) {
+  return {x.raw(), x.stride(0), x.stride(1)};
+}
+
+}  // namespace
+
+KernelCost cost(const AttentionForwardArgs& args) {
+  const double D = double(args.q.shape(2)), heads = double(args.q.shape(1));
+  return {.flops = 4 * D * heads * visible_pairs(args),
+          .bytes = double(2 * args.q.bytes() + 2 * args.k.bytes() + args.lse.bytes())};
+}
+
+KernelCost cost(const AttentionBackwardArgs& args) {
+  const double D = double(args.q.shape(2)), heads = double(args.q.shape(1));
+  return {.flops = 10 * D * heads * visible_pairs(args),
+          .bytes = double(4 * args.q.bytes() + 4 * args.k.bytes() + args.lse.bytes())};
+}
+
+void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
+  check_inputs(args);
+  const KernelScope scope(ctx, "attention_forward", cost(args));
+  const AttentionProblem problem = problem_of(ctx, args, ctx.step());
+  const Tensor workspace =
+      ctx.workspace(attention_forward_workspace(problem, ctx.threads(), ctx.isa()));
+  if (ctx.is_meta() || args.q.elements() == 0) return;
+  attention_forward_cpu({.problem = problem,
+                         .q = array_of(args.q),
+                         .k = array_of(args.k),
+                         .v = array_of(args.v),
+                         .o = array_of(args.o),
+                         .lse = args.lse.raw(),
+                         .workspace = workspace.raw()},
+                        ctx.threads(), ctx.isa());
+}
+
+void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
+  check_inputs(args);
+  check_heads(args.d_o, "d_o", args.q, args.q.shape(1));
+  check_heads(args.dq, "dq", args.q, args.q.shape(1));
+  check_heads(args.dk, "dk", args.q, args.k.shape(1));
+  check_heads(args.dv, "dv", args.q, args.k.shape(1));
+  const KernelScope scope(ctx, "attention_backward", cost(args));
+  const AttentionProblem problem = problem_of(ctx, args, args.step);
+  const Tensor workspace =
+      ctx.workspace(attention_backward_workspace(problem, ctx.threads(), ctx.isa()));
+  if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
+  attention_backward_cpu({.problem = problem,
+                          .q = array_of(args.q),
+                          .k = array_of(args.k),
+                          .v = array_of(args.v),
+                          .o = array_of(args.o),
+                          .d_o = array_of(args.d_o),
+                          .lse = args.lse.raw(),
+                          .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+                          .dq = array_of(args.dq),
+                          .dk = array_of(args.dk),
+                          .dv = array_of(args.dv),
+                          .workspace = workspace.raw()},
+                         ctx.threads(), ctx.isa());
+}
+
+}  // namespace tessera

@@ -1,0 +1,62 @@
+// Attention kernels: flash attention, forward and backward.
+#pragma once
+
+#include "core/context.h"
+
+namespace tessera {
+
+enum class AttentionBackend : uint8_t {
+  flash,     // tile by tile; keeps the output and one log-sum-exp per row and head
+  standard,  // materialises the probabilities: to compare with
+};
+
+struct AttentionOptions {
+  AttentionBackend backend = AttentionBackend::flash;
+  bool causal = true;         // bottom-right aligned: the last query sees the last key
+  int64_t window_left = -1;   // keys seen to the left of the diagonal, inclusive; -1: all
+  int64_t window_right = -1;  // likewise to the right
+  double scale = 0;           // of the scores; 0: 1 / sqrt(D)
+  double softcap = 0;  // scores become softcap * tanh(scores / softcap), before masking; 0: off
+  double dropout = 0;  // probability of dropping an attention probability
+  uint32_t dropout_purpose = 0;  // with the context's seed and step: the key of the dropout mask
+};
+
+// Documents in a flattened row of tokens: document s is rows offsets[s] .. offsets[s + 1] - 1.
+struct Segments {
+  Tensor offsets;       // i32 [S + 1], from 0 to N, not decreasing
+  int64_t longest = 0;  // an upper bound of their lengths. Workspace depends on it and on N, not on
+                        // the offsets, so that a plan on `meta` needs no data.
+};
+
+// Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64), with any strides but
+// contiguous D, D from 1 to 256, Hq a multiple of Hkv. lse is f32 (f64 for f64).
+struct AttentionForwardArgs {
+  Tensor q;                               // [Nq, Hq, D]
+  Tensor k, v;                            // [Nk, Hkv, D]
+  Segments query_segments, key_segments;  // segment s of the queries sees segment s of the keys
+  AttentionOptions options;
+  Tensor o;    // [Nq, Hq, D], written; rows that see no key are 0
+  Tensor lse;  // [Hq, Nq], written: ln sum exp(scores)
+};
+
+struct AttentionBackwardArgs {
+  Tensor q, k, v, o, lse;  // as in forward
+  Tensor d_o;              // [Nq, Hq, D]
+  Tensor d_lse;            // [Hq, Nq], gradient of lse; undefined: zero
+  Segments query_segments, key_segments;
+  AttentionOptions options;
+  uint32_t step = 0;  // the context's step in forward: the dropout mask's
+  Tensor dq;          // [Nq, Hq, D], written
+  Tensor dk, dv;      // [Nk, Hkv, D], written
+};
+
+// FLOPs of the visible (query, key) pairs: 4 D a pair and head in forward, 10 D in backward. On
+// `meta` all segments count as the longest.
+KernelCost cost(const AttentionForwardArgs& args);
+KernelCost cost(const AttentionBackwardArgs& args);
+
+// Throw Error for shapes, dtypes, strides, options or offsets that do not fit.
+void attention_forward(Context& ctx, const AttentionForwardArgs& args);
+void attention_backward(Context& ctx, const AttentionBackwardArgs& args);
+
+}  // namespace tessera

@@ -1,0 +1,136 @@
+#include "kernels/attention/op.h"
+
+namespace tessera {
+namespace {
+
+// Views of the three parts of qkv [N, (Hq + 2 Hkv) * D].
+struct Heads {
+  Tensor q, k, v;  // [N, Hq, D], [N, Hkv, D], [N, Hkv, D]
+};
+
+Heads split(const Tensor& qkv, int64_t heads, int64_t kv_heads) {
+  check(qkv.rank() == 2 && heads > 0 && kv_heads > 0 && qkv.shape(1) % (heads + 2 * kv_heads) == 0,
+        "attention: qkv of shape {} does not hold {} query heads and twice {} key heads",
+        qkv.shape(), heads, kv_heads);
+  const int64_t D = qkv.shape(1) / (heads + 2 * kv_heads), k_begin = heads * D,
+                v_begin = k_begin + kv_heads * D;
+  return {qkv.slice(1, 0, k_begin).unflatten(1, heads, D),
+          qkv.slice(1, k_begin, v_begin).unflatten(1, kv_heads, D),
+          qkv.slice(1, v_begin, qkv.shape(1)).unflatten(1, kv_heads, D)};
+}
+
+Tensor make_lse(Context& ctx, const Tensor& q) {
+  return ctx.empty({q.shape(1), q.shape(0)}, q.dtype() == DType::f64 ? DType::f64 : DType::f32);
+}
+
+struct FlashSelfAttention {
+  static constexpr std::string_view kName = "attention";
+  Segments segments;
+  int64_t heads, kv_heads;
+  AttentionOptions options;
+  uint32_t step;
+
+  // in: qkv; saved: qkv, o, lse
+  std::vector<Tensor> forward(Context& ctx, std::span<const Tensor> in, Saved& saved) const {
+    const Heads x = split(in[0], heads, kv_heads);
+    const Tensor lse = make_lse(ctx, x.q);
+    Tensor o = ctx.empty({x.q.shape(0), heads * x.q.shape(2)}, in[0].dtype());
+    attention_forward(ctx, {.q = x.q,
+                            .k = x.k,
+                            .v = x.v,
+                            .query_segments = segments,
+                            .key_segments = segments,
+                            .options = options,
+                            .o = o.unflatten(1, heads, x.q.shape(2)),
+                            .lse = lse});
+    saved.keep({in[0], o, lse});
+    return {std::move(o)};
+  }
+
+  void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
+                GradSink& grads) const {
+    if (!grads.wanted(0)) return;
+    const Tensor &qkv = saved[0], &o = saved[1];
+    const Heads x = split(qkv, heads, kv_heads);
+    const int64_t D = x.q.shape(2);
+    Tensor d_qkv = ctx.empty(qkv.shape(), qkv.dtype());
+    const Heads d = split(d_qkv, heads, kv_heads);
+    attention_backward(ctx, {.q = x.q,
+                             .k = x.k,
+                             .v = x.v,
+                             .o = o.unflatten(1, heads, D),
+                             .lse = saved[2],
+                             .d_o = grad_out[0].unflatten(1, heads, D),
+                             .query_segments = segments,
+                             .key_segments = segments,
+                             .options = options,
+                             .step = step,
+                             .dq = d.q,
+                             .dk = d.k,
+                             .dv = d.v});
+    grads.put(ctx, 0, std::move(d_qkv));
+  }
+};
+
+struct FlashAttention {
+  static constexpr std::string_view kName = "attention";
+  Segments query_segments, key_segments;
+  AttentionOptions options;
+  uint32_t step;
+
+  // in: q, k, v; saved: q, k, v, o, lse
+  std::vector<Tensor> forward(Context& ctx, std::span<const Tensor> in, Saved& saved) const {
+    const Tensor lse = make_lse(ctx, in[0]);
+    Tensor o = ctx.empty(in[0].shape(), in[0].dtype());
+    attention_forward(ctx, {.q = in[0],
+                            .k = in[1],
+                            .v = in[2],
+                            .query_segments = query_segments,
+                            .key_segments = key_segments,
+                            .options = options,
+                            .o = o,
+                            .lse = lse});
+    saved.keep({in[0], in[1], in[2], o, lse});
+    return {std::move(o)};
+  }
+
+  void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
+                GradSink& grads) const {
+    std::vector<Tensor> d;
+    for (int i = 0; i < 3; ++i)
+      d.push_back(ctx.empty(saved[size_t(i)].shape(), saved[size_t(i)].dtype()));
+    attention_backward(ctx, {.q = saved[0],
+                             .k = saved[1],
+                             .v = saved[2],
+                             .o = saved[3],
+                             .lse = saved[4],
+                             .d_o = grad_out[0],
+                             .query_segments = query_segments,
+                             .key_segments = key_segments,
+                             .options = options,
+                             .step = step,
+                             .dq = d[0],
+                             .dk = d[1],
+                             .dv = d[2]});
+    for (int i = 0; i < 3; ++i) {
+      if (grads.wanted(i)) grads.put(ctx, i, std::move(d[size_t(i)]));
+    }
+  }
+};
+
+}  // namespace
+
+Var attention(Context& ctx, const Var& qkv, const Segments& segments, int64_t heads,
+              int64_t kv_heads, const AttentionOptions& options) {
+  return apply_single(ctx, FlashSelfAttention{segments, heads, kv_heads, options, ctx.step()},
+                      {qkv});
+}
+
+Var attention(Context& ctx, const Var& q, const Var& k, const Var& v,
+              const Segments& query_segments, const Segments& key_segments,
+              const AttentionOptions& options) {
+  return apply_single(ctx, FlashAttention{query_segments, key_segments, options, ctx.step()},
+                      {q, k, v});
+}
+
+}  // namespace tessera
