@@ -61,7 +61,7 @@ void parallel_tasks(int threads, int64_t n, const Body& body) {
 #pragma omp parallel num_threads(threads)
   {
     FlushDenormals flush;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(monotonic : dynamic, 1)
     for (int64_t task = 0; task < n; ++task) body(task, omp_get_thread_num());
   }
 }

@@ -1,0 +1,81 @@
+// Flash attention on the CPU: raw-pointer kernels for f32, bf16 and f64 storage.
+//
+//   s = scale * q k^T        s = softcap * tanh(s / softcap) if softcap > 0
+//   p = softmax(s) over the visible keys           o = (p * keep / (1 - dropout)) v
+//
+// Tokens of several sequences ("segments") stand one behind the other. Query i of a segment of Sq
+// queries and Sk keys stands at key position t = i + Sk - Sq of that segment (bottom-right
+// alignment) and sees the keys t - window_left .. t + window_right of its segment, and none beyond
+// t if causal. A row that sees no key gives o = 0, lse = -infinity and no gradient; the same holds
+// for tokens after the last segment.
+//
+// Memory is linear in the number of tokens: forward keeps o and lse, backward recomputes p. Sums
+// are in f32 (f64 for f64). Results do not depend on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/isa.h"
+
+namespace tessera {
+
+struct AttentionProblem {
+  DType dtype = DType::f32;            // of q, k, v, o and their gradients: f32, bf16 or f64
+  int64_t q_tokens = 0, k_tokens = 0;  // Nq, Nk
+  int64_t q_heads = 1, kv_heads = 1;   // query head h reads kv head h / (q_heads / kv_heads)
+  int64_t head_dim = 1;                // D, 1 .. 256
+  int64_t segments = 1;
+  int64_t max_q = 0,
+          max_k = 0;  // upper bounds of the segments' lengths; the fewer, the less workspace
+  const int32_t* cu_q = nullptr;  // first token of each segment, and their end: [segments + 1]
+  const int32_t* cu_k = nullptr;
+  bool causal = false;
+  int64_t window_left = -1, window_right = -1;  // -1: unlimited
+  double scale = 1;                             // > 0
+  double softcap = 0;                           // 0: none
+  // Dropout keeps (query head h, query token i, key token j) where Philox(seed, purpose,
+  // step).uniform( (h * Nq + i) * Nk + j) >= dropout; tokens count from the start of the arrays.
+  double dropout = 0;
+  uint64_t seed = 0;
+  uint32_t purpose = 0, step = 0;
+};
+
+// A [tokens, heads, D] array; strides in elements, D contiguous.
+struct AttentionArray {
+  void* data = nullptr;
+  int64_t token_stride = 0, head_stride = 0;
+};
+
+struct AttentionForwardCpu {
+  AttentionProblem problem;
+  AttentionArray q, k, v;     // [Nq, Hq, D], [Nk, Hkv, D], [Nk, Hkv, D]
+  AttentionArray o;           // [Nq, Hq, D], written
+  void* lse = nullptr;        // [Hq, Nq], written: ln sum exp(s); f64 for f64, else f32
+  void* workspace = nullptr;  // attention_forward_workspace() bytes, 64-byte aligned
+};
+
+struct AttentionBackwardCpu {
+  AttentionProblem problem;
+  AttentionArray q, k, v, o, d_o;
+  const void* lse = nullptr;    // [Hq, Nq], from forward
+  const void* d_lse = nullptr;  // [Hq, Nq], gradient of lse, like lse; or null for zero
+  AttentionArray dq, dk, dv;    // written
+  void* workspace = nullptr;    // attention_backward_workspace() bytes, 64-byte aligned
+};
+
+// Bytes of workspace; these look at sizes only, not at pointers.
+size_t attention_forward_workspace(const AttentionProblem& problem, int threads, Isa isa);
+size_t attention_backward_workspace(const AttentionProblem& problem, int threads, Isa isa);
+
+void attention_forward_cpu(const AttentionForwardCpu& args, int threads, Isa isa);
+void attention_backward_cpu(const AttentionBackwardCpu& args, int threads, Isa isa);
+
+// The same for one level, defined in the files that are compiled once per level.
+template <Isa isa>
+void attention_forward_isa(const AttentionForwardCpu& args, int threads);
+template <Isa isa>
+void attention_backward_isa(const AttentionBackwardCpu& args, int threads);
+
+}  // namespace tessera

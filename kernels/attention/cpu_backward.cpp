@@ -1,0 +1,436 @@
+// Backward in one pass of five products per pair of blocks. Per block of keys, in this order over
+// the query heads of the group and their blocks of queries:
+//
+//   P = exp(S - lse)    S = Q K^T        dS = P * (dP - delta)   dP = dO V^T
+//   dQ += dS K           dV += P^T dO     dK += dS^T Q
+//
+// dK and dV of the block are summed in scratch; dQ in the workspace, always over rising blocks of
+// keys, so that results do not depend on the number of threads. Where threads share a head, a
+// counter per block of queries says which block of keys may add to dQ next; tasks start in the
+// order of the blocks of keys, so the one that is waited for is running.
+#include <sched.h>
+
+#include "kernels/attention/cpu.h"
+#include "kernels/attention/cpu_dropout.h"
+#include "kernels/attention/cpu_rows.h"
+#include "kernels/launch/cpu/parallel.h"
+
+namespace tessera {
+namespace {
+
+// Log-sum-exp of a row that sees nothing: exp(score - kNothing) is 0.
+constexpr double kNothing = 1e30;
+
+template <class S>
+class Backward {
+  using E = typename ElementOf<S>::Type;
+  using T = compute_t<S>;
+  using V = Vec<T>;
+
+ public:
+  Backward(const AttentionBackwardCpu& args, int threads)
+      : args_(args),
+        p_(args.problem),
+        threads_(threads),
+        one_thread_(one_thread_per_unit(p_, threads)),
+        format_{sizeof(E), kPack<E>, sizeof(T)},
+        head_(head_layout(p_.head_dim, format_)),
+        block_(key_block(p_.head_dim)),
+        stride_(padded_stride(block_)),
+        scale_(p_),
+        dropout_(p_),
+        arena_(static_cast<std::byte*>(args.workspace)),
+        sums_(arena_, p_, format_, threads) {}
+
+  void run() {
+    if (one_thread_) {
+      parallel_tasks(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
+        run_unit(unit / p_.kv_heads, unit % p_.kv_heads, worker);
+      });
+    } else {
+      run_shared();
+    }
+    zero_rows<S>(args_.dq, {p_.cu_q[p_.segments], p_.q_tokens}, p_.q_heads, p_.head_dim);
+    zero_rows<S>(args_.dk, {p_.cu_k[p_.segments], p_.k_tokens}, p_.kv_heads, p_.head_dim);
+    zero_rows<S>(args_.dv, {p_.cu_k[p_.segments], p_.k_tokens}, p_.kv_heads, p_.head_dim);
+  }
+
+ private:
+  // The query rows of one head in a segment, and what is summed for them.
+  struct Head {
+    int64_t index, token;  // token: the first of the segment
+    T *dq, *lse, *delta;
+    int64_t* progress;
+  };
+  struct KeyBlock {
+    Band band;
+    int64_t segment, kv_head, block;
+    Range keys;  // of the segment
+    BackwardScratch scratch;
+  };
+
+  BackwardScratch scratch_of(int worker) const {
+    Arena counter(nullptr);
+    BackwardScratch(counter, p_, format_);
+    const auto bytes = int64_t(counter.used());
+    Arena all = arena_;
+    Arena own(all.take(bytes * threads_) + bytes * worker);
+    return BackwardScratch(own, p_, format_);
+  }
+
+  int64_t group() const { return p_.q_heads / p_.kv_heads; }
+
+  Head head_of(int64_t segment, int64_t head, int worker) const {
+    const int64_t first = p_.cu_q[segment];
+    const int64_t slot = one_thread_ ? worker * group() + head % group() : head;
+    const int64_t row = slot * sums_.head_rows + (one_thread_ ? 0 : padded_start(first, segment));
+    const int64_t block =
+        slot * sums_.head_blocks + (one_thread_ ? 0 : QueryGradients::block_start(first, segment));
+    return {head,
+            first,
+            reinterpret_cast<T*>(sums_.dq) + row * head_.sum_stride,
+            reinterpret_cast<T*>(sums_.lse) + row,
+            reinterpret_cast<T*>(sums_.delta) + row,
+            reinterpret_cast<int64_t*>(sums_.progress) + block};
+  }
+
+  void run_unit(int64_t segment, int64_t kv_head, int worker) const {
+    const Band band(p_, segment);
+    const int64_t first = kv_head * group();
+    for (int64_t head = first; head < first + group(); ++head) {
+      for (int64_t begin = 0; begin < band.queries; begin += kQueryBlock) {
+        prepare(band, head_of(segment, head, worker), begin);
+      }
+    }
+    for (int64_t block = 0; block * block_ < band.keys; ++block) {
+      key_block_gradients(band, segment, kv_head, block, worker);
+    }
+    for (int64_t head = first; head < first + group(); ++head) {
+      for (int64_t begin = 0; begin < band.queries; begin += kQueryBlock) {
+        write_dq(band, head_of(segment, head, worker), begin);
+      }
+    }
+  }
+
+  void run_shared() const {
+    const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
+    const BlockSlots keys{p_.cu_k, p_.segments, block_};
+    const auto each_query_block = [&](const auto& body) {
+      parallel_tasks(threads_, queries.count() * p_.q_heads, [&](int64_t task, int) {
+        int64_t segment, block;
+        if (!queries.locate(task % queries.count(), segment, block)) return;
+        body(Band(p_, segment), head_of(segment, task / queries.count(), 0), block);
+      });
+    };
+    each_query_block([&](const Band& band, const Head& head, int64_t block) {
+      prepare(band, head, block * kQueryBlock);
+      const Range rows{block * kQueryBlock, smaller(band.queries, (block + 1) * kQueryBlock)};
+      head.progress[block] = blocks_of(band.keys_of(rows), block_).begin;
+    });
+    parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int worker) {
+      int64_t segment, block;
+      if (!keys.locate(task % keys.count(), segment, block)) return;
+      key_block_gradients(Band(p_, segment), segment, task / keys.count(), block, worker);
+    });
+    each_query_block([&](const Band& band, const Head& head, int64_t block) {
+      write_dq(band, head, block * kQueryBlock);
+    });
+  }
+
+  // dq = 0, lse and delta = rowsum(o * d_o) - d_lse for a block of queries and its
+  // padding.
+  void prepare(const Band& band, const Head& head, int64_t begin) const {
+    const int64_t end = smaller(band.queries, begin + kQueryBlock);
+    const int64_t token = head.index * p_.q_tokens + head.token;
+    const T* lse = static_cast<const T*>(args_.lse) + token;
+    const T* d_lse = args_.d_lse ? static_cast<const T*>(args_.d_lse) + token : nullptr;
+    for (int64_t row = begin; row < end; ++row) {
+      const S* o = row_of<const S>(args_.o, head.token + row, head.index);
+      const S* d_o = row_of<const S>(args_.d_o, head.token + row, head.index);
+      V sum = V::zero();
+      for (int64_t c = 0; c < p_.head_dim; c += V::kLanes) {
+        const int lanes = lanes_left<V>(p_.head_dim - c);
+        sum = fma(V::load_first(o + c, lanes), V::load_first(d_o + c, lanes), sum);
+      }
+      head.delta[row] = reduce_add(sum) - (d_lse ? d_lse[row] : T(0));
+      const bool sees_nothing = lse[row] == -T(__builtin_inf());
+      head.lse[row] = sees_nothing ? T(kNothing) : lse[row];
+    }
+    const int64_t padded = begin + round_up(end - begin, kRowStep);
+    for (int64_t row = end; row < padded; ++row) {
+      head.delta[row] = 0;
+      head.lse[row] = T(kNothing);
+    }
+    std::memset(head.dq + begin * head_.sum_stride, 0,
+                size_t((padded - begin) * head_.sum_stride) * sizeof(T));
+  }
+
+  void write_dq(const Band& band, const Head& head, int64_t begin) const {
+    const int64_t end = smaller(band.queries, begin + kQueryBlock);
+    for (int64_t row = begin; row < end; ++row) {
+      write_row(head.dq + row * head_.sum_stride, T(p_.scale),
+                row_of<S>(args_.dq, head.token + row, head.index), p_.head_dim);
+    }
+  }
+
+  void key_block_gradients(const Band& band, int64_t segment, int64_t kv_head, int64_t block,
+                           int worker) const {
+    const KeyBlock b{band,
+                     segment,
+                     kv_head,
+                     block,
+                     {block * block_, smaller(band.keys, (block + 1) * block_)},
+                     scratch_of(worker)};
+    pack_keys(b);
+    const Range blocks = blocks_of(band.queries_of(b.keys), kQueryBlock);
+    for (int64_t head = kv_head * group(); head < (kv_head + 1) * group(); ++head) {
+      const Head h = head_of(segment, head, worker);
+      for (int64_t i = blocks.begin; i < blocks.end; ++i) {
+        if (!one_thread_) wait_for(h.progress + i, block);
+        query_block(b, h, i * kQueryBlock);
+        if (!one_thread_) __atomic_store_n(h.progress + i, block + 1, __ATOMIC_RELEASE);
+      }
+    }
+    const int64_t token = p_.cu_k[segment] + b.keys.begin;
+    const T* dk = reinterpret_cast<const T*>(b.scratch.dk);
+    const T* dv = reinterpret_cast<const T*>(b.scratch.dv);
+    for (int64_t r = 0; r < b.keys.end - b.keys.begin; ++r) {
+      write_row(dk + r * head_.sum_stride, T(p_.scale), row_of<S>(args_.dk, token + r, kv_head),
+                p_.head_dim);
+      write_row(dv + r * head_.sum_stride, T(1 / (1 - p_.dropout)),
+                row_of<S>(args_.dv, token + r, kv_head), p_.head_dim);
+    }
+  }
+
+  static void wait_for(const int64_t* progress, int64_t block) {
+    for (int spins = 0; __atomic_load_n(progress, __ATOMIC_ACQUIRE) != block; ++spins) {
+      if (spins < 2000) {
+        _mm_pause();
+      } else {
+        sched_yield();
+      }
+    }
+  }
+
+  void pack_keys(const KeyBlock& b) const {
+    const int64_t rows = b.keys.end - b.keys.begin, token = p_.cu_k[b.segment] + b.keys.begin;
+    const auto k = rows_of<const S>(args_.k, token, b.kv_head, rows, p_.head_dim);
+    const auto v = rows_of<const S>(args_.v, token, b.kv_head, rows, p_.head_dim);
+    pack_transposed(k, reinterpret_cast<E*>(b.scratch.keys), head_.steps);
+    pack_transposed(v, reinterpret_cast<E*>(b.scratch.values), head_.steps);
+    pack_panels(k, reinterpret_cast<E*>(b.scratch.key_panels), round_up(rows, kPack<E>));
+    const auto bytes = size_t(round_up(rows, kRowStep) * head_.sum_stride) * sizeof(T);
+    std::memset(b.scratch.dk, 0, bytes);
+    std::memset(b.scratch.dv, 0, bytes);
+  }
+
+  // One block of queries, from row `begin` of the segment, against the block of keys.
+  void query_block(const KeyBlock& b, const Head& head, int64_t begin) const {
+    const int64_t rows = smaller(kQueryBlock, b.band.queries - begin);
+    const int64_t padded = round_up(rows, kRowStep), token = head.token + begin;
+    const auto q = rows_of<const S>(args_.q, token, head.index, rows, p_.head_dim);
+    const auto d_o = rows_of<const S>(args_.d_o, token, head.index, rows, p_.head_dim);
+    const int64_t steps = kPack<E> == 1 ? head_.columns : head_.steps;
+    pack_rows(q, reinterpret_cast<E*>(b.scratch.queries), head_.row_stride, steps, padded);
+    pack_rows(d_o, reinterpret_cast<E*>(b.scratch.d_output), head_.row_stride, steps, padded);
+    if constexpr (kPack < E >> 1) {
+      pack_panels(q, reinterpret_cast<E*>(b.scratch.query_panels), padded);
+      pack_panels(d_o, reinterpret_cast<E*>(b.scratch.d_output_panels), padded);
+    }
+    for (int64_t row = 0; row < rows; row += kTileRows) score_tile(b, head, begin, row, rows);
+    const auto p = reinterpret_cast<const E*>(b.scratch.probabilities);
+    const auto ds = reinterpret_cast<const E*>(b.scratch.d_scores);
+    const Range block_rows{begin, begin + rows};
+    add_transposed(b, block_rows, p,
+                   query_panels(b.scratch.d_output, b.scratch.d_output_panels, padded),
+                   reinterpret_cast<T*>(b.scratch.dv));
+    add_transposed(b, block_rows, ds,
+                   query_panels(b.scratch.queries, b.scratch.query_panels, padded),
+                   reinterpret_cast<T*>(b.scratch.dk));
+  }
+
+  // f32 and f64 rows serve as panels, too.
+  Panels<E> query_panels(const std::byte* rows, const std::byte* panels, int64_t padded) const {
+    if constexpr (kPack<E> == 1) {
+      return {reinterpret_cast<const E*>(rows), head_.row_stride, kPanel<E>};
+    } else {
+      return {reinterpret_cast<const E*>(panels), kPanel<E>, padded / kPack<E> * kPanel<E>};
+    }
+  }
+
+  // sums[key] += sum over queries of a[query][key] * b[query].
+  void add_transposed(const KeyBlock& block, Range rows, const E* a, Panels<E> b, T* sums) const {
+    const int64_t keys = block.keys.end - block.keys.begin;
+    for (int64_t c = 0; c < head_.columns; c += kPanel<E>) {
+      for (int64_t key = 0; key < keys; key += kTileRows) {
+        const int64_t first = block.keys.begin + key;
+        const Range tile{first, smaller(block.keys.end, first + kTileRows)};
+        const Range seen = shift(intersect(block.band.queries_of(tile), rows), -rows.begin);
+        if (seen.empty()) continue;
+        multiply<true>(tile_rows(keys - key), Operand<E>{a + key, 1, stride_}, b,
+                       {c, smaller(head_.columns, c + kPanel<E>)},
+                       {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
+                       sums + key * head_.sum_stride, head_.sum_stride);
+      }
+    }
+  }
+
+  // Scores and their gradients of one tile of rows, and its part of dQ.
+  void score_tile(const KeyBlock& b, const Head& head, int64_t begin, int64_t row,
+                  int64_t rows) const {
+    const int64_t query = begin + row, count = smaller(kTileRows, rows - row);
+    const Range visible =
+        shift(intersect(b.band.keys_of({query, query + count}), b.keys), -b.keys.begin);
+    if (visible.empty()) return;
+    const Range columns = whole_units(visible);
+    const int tile = tile_rows(rows - row);
+    const int64_t offset = row * head_.row_stride;
+    T* p = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.probabilities) + row * stride_
+                         : reinterpret_cast<T*>(b.scratch.tile_p);
+    T* ds = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.d_scores) + row * stride_
+                          : reinterpret_cast<T*>(b.scratch.tile_ds);
+    const int64_t panel = kPanel<E> * head_.steps;
+    multiply<false>(tile, rows_operand(b.scratch.queries, offset),
+                    Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel},
+                    columns, {0, head_.steps}, p, stride_);
+    multiply<false>(tile, rows_operand(b.scratch.d_output, offset),
+                    Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel},
+                    columns, {0, head_.steps}, ds, stride_);
+    differentiate(b, head, query, row, tile, count, columns, p, ds);
+    const int64_t key_rows = round_up(b.keys.end - b.keys.begin, kPack<E>) / kPack<E>;
+    const Operand<E> a = kPack<E> == 1
+                             ? Operand<E>{reinterpret_cast<const E*>(ds), stride_, 1}
+                             : Operand<E>{reinterpret_cast<const E*>(b.scratch.tile_pairs),
+                                          padded_stride(block_ / 2), 1};
+    multiply<true>(tile, a,
+                   Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
+                             key_rows * kPanel<E>},
+                   {0, head_.columns}, {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
+                   head.dq + query * head_.sum_stride, head_.sum_stride);
+  }
+
+  Operand<E> rows_operand(const std::byte* data, int64_t offset) const {
+    return {reinterpret_cast<const E*>(data) + offset, head_.row_stride, 1};
+  }
+
+  // One row of a tile: what turns its scores into probabilities and gradients.
+  struct Row {
+    T *p, *ds;  // scores and d_o v^T on entry
+    T lse, delta;
+    const T* keep;  // null without dropout
+    Range visible;  // columns
+  };
+
+  Row row_of_tile(const KeyBlock& b, const Head& head, int64_t query, int r, int64_t count,
+                  Range columns, T* p, T* ds) const {
+    Row row{p + r * stride_,       ds + r * stride_, head.lse[query + r],
+            head.delta[query + r], nullptr,          columns};
+    if (r < count) {
+      const Range seen = b.band.keys_of({query + r, query + r + 1});
+      row.visible = intersect(columns, shift(seen, -b.keys.begin));
+    }
+    if (p_.dropout > 0) {
+      T* drawn = reinterpret_cast<T*>(b.scratch.keep) + r % 2 * stride_;
+      dropout_.row(head.index, head.token + query + r,
+                   p_.cu_k[b.segment] + b.keys.begin + columns.begin, columns.end - columns.begin,
+                   drawn);
+      row.keep = drawn - columns.begin;
+    }
+    return row;
+  }
+
+  // P (with dropout) and dS of columns x .. of one row.
+  TESSERA_INLINE void terms(const Row& row, int64_t x, V& p, V& ds) const {
+    V score = V::load(row.p + x), slope(T(1));
+    if (scale_.capped) {
+      score = tanh(score * V(T(scale_.inner)));
+      slope = fma(-score, score, slope);
+    }
+    V d_p = V::load(row.ds + x);
+    // In this order exp2 sees little rounding where P is large, and P = 1 for an only key.
+    p = exp2(fma(score, V(T(scale_.outer)), V(-row.lse)) * V(T(1.4426950408889634)));
+    if (x < row.visible.begin || x + V::kLanes > row.visible.end) {
+      const auto before_end = first_lanes<V>(lanes_left<V>(row.visible.end - x));
+      const auto before_begin = first_lanes<V>(lanes_left<V>(row.visible.begin - x));
+      p = select(before_begin, V::zero(), select(before_end, p, V::zero()));
+    }
+    if (row.keep) d_p *= V::load(row.keep + x) * V(T(1 / (1 - p_.dropout)));
+    ds = p * (d_p - V(row.delta));
+    if (scale_.capped) ds *= slope;
+    if (row.keep) p *= V::load(row.keep + x);
+  }
+
+  // Fills P and dS of the tile's rows, with zeros in a column unit to either side: the transposed
+  // products read tiles of keys that reach beyond `columns`.
+  void differentiate(const KeyBlock& b, const Head& head, int64_t query, int64_t row, int tile,
+                     int64_t count, Range columns, T* p, T* ds) const {
+    const Range around{larger(0, columns.begin - kColumnUnit), columns.end + kColumnUnit};
+    if constexpr (kPack<E> == 1) {
+      for (int r = 0; r < tile; ++r) {
+        const Row terms_row = row_of_tile(b, head, query, r, count, columns, p, ds);
+        for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
+          V p_x, ds_x;
+          terms(terms_row, x, p_x, ds_x);
+          p_x.store(terms_row.p + x);
+          ds_x.store(terms_row.ds + x);
+        }
+        zero_around(terms_row.p, columns, around);
+        zero_around(terms_row.ds, columns, around);
+      }
+    } else {
+      const int64_t tile_stride = 2 * padded_stride(block_ / 2);
+      for (int r = 0; r < tile; r += 2) {
+        const Row even = row_of_tile(b, head, query, r, count, columns, p, ds);
+        const Row odd = row_of_tile(b, head, query, r + 1, count, columns, p, ds);
+        float* p_pairs =
+            reinterpret_cast<float*>(b.scratch.probabilities) + (row + r) / 2 * stride_;
+        float* ds_pairs = reinterpret_cast<float*>(b.scratch.d_scores) + (row + r) / 2 * stride_;
+        bf16* ds_rows = reinterpret_cast<bf16*>(b.scratch.tile_pairs) + r * tile_stride;
+        for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
+          V p0, p1, ds0, ds1;
+          terms(even, x, p0, ds0);
+          terms(odd, x, p1, ds1);
+          pair_up(p0, p1).store(p_pairs + x);
+          pair_up(ds0, ds1).store(ds_pairs + x);
+          ds0.store(ds_rows + x);
+          ds1.store(ds_rows + tile_stride + x);
+        }
+        zero_around(p_pairs, columns, around);
+        zero_around(ds_pairs, columns, around);
+      }
+    }
+  }
+
+  static void zero_around(T* row, Range columns, Range around) {
+    for (int64_t x = around.begin; x < columns.begin; x += V::kLanes) V::zero().store(row + x);
+    for (int64_t x = columns.end; x < around.end; x += V::kLanes) V::zero().store(row + x);
+  }
+
+  const AttentionBackwardCpu& args_;
+  const AttentionProblem& p_;
+  int threads_;
+  bool one_thread_;
+  ElementFormat format_;
+  HeadLayout head_;
+  int64_t block_, stride_;  // rows of a block of keys; stride of rows of its scores
+  ScoreScale scale_;
+  DropoutMask dropout_;
+  Arena arena_;  // what is left of the workspace after sums_
+  QueryGradients sums_;
+};
+
+}  // namespace
+
+template <>
+void attention_backward_isa<TESSERA_ISA>(const AttentionBackwardCpu& args, int threads) {
+  switch (args.problem.dtype) {
+    case DType::f64:
+      return Backward<double>(args, threads).run();
+    case DType::bf16:
+      return Backward<bf16>(args, threads).run();
+    default:
+      return Backward<float>(args, threads).run();
+  }
+}
+
+}  // namespace tessera
