@@ -15,8 +15,8 @@ struct CrossEntropyArgs {
   Tensor dlogits;  // [N, V] of the logits' dtype, or bf16 for f32 logits; undefined: not computed.
                    // Its rows may begin where the logits' rows begin: then it replaces them.
   int32_t ignore_index = -100;
-  float z_loss = 0;
-  float scale = 1;
+  double z_loss = 0;
+  double scale = 1;
 };
 
 // Throws Error, with the position, for a target outside [0, vocab) that is not ignore_index. Not on

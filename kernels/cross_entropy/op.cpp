@@ -25,13 +25,13 @@ DType grad_dtype_of(const Var& var) {
 }
 
 // f32 or f64 []: scale * the sum of losses.
-Tensor total_loss(Context& ctx, const Tensor& losses, float scale) {
+Tensor total_loss(Context& ctx, const Tensor& losses, double scale) {
   Tensor total = ctx.empty({}, losses.dtype());
   if (ctx.is_meta()) return total;
   const auto sum = [&]<class T>() {
     double result = 0;
     for (int64_t i = 0; i < losses.elements(); ++i) result += double(losses.data<T>()[i]);
-    *total.data<T>() = T(result * double(scale));
+    *total.data<T>() = T(result * scale);
   };
   losses.dtype() == DType::f64 ? sum.template operator()<double>()
                                : sum.template operator()<float>();

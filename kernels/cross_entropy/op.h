@@ -9,8 +9,8 @@ namespace tessera {
 
 struct LossOptions {
   int32_t ignore_index = -100;  // target of a row that does not count
-  float z_loss = 0;             // weight of lse^2 (PaLM: Chowdhery et al., 2022, section 5)
-  float scale = 1;              // of the sum over rows: 1 / rows gives the mean
+  double z_loss = 0;            // weight of lse^2 (PaLM: Chowdhery et al., 2022, section 5)
+  double scale = 1;             // of the sum over rows: 1 / rows gives the mean
   int64_t chunk = 0;            // rows of logits that exist at a time; 0: loss_chunk()
 };
 
