@@ -1,6 +1,7 @@
 #include "core/hdf5/handle.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace tessera::hdf5 {
 
@@ -11,6 +12,11 @@ std::string last_error() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
+  constexpr std::string_view kQuote = "error message = '";
+  if (const size_t quote = reason.find(kQuote); quote != std::string::npos) {
+    const size_t begin = quote + kQuote.size();
+    reason = reason.substr(begin, reason.find('\'', begin) - begin);
+  }
   std::replace(reason.begin(), reason.end(), '\n', ' ');
   return reason;
 }

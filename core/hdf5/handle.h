@@ -10,10 +10,14 @@
 
 namespace tessera::hdf5 {
 
-// Keeps HDF5 from printing its error stack in this thread; the stack itself stays readable.
+// Keeps HDF5 from printing its error stack in this thread; the stack itself stays readable. To
+// stand before a program's first HDF5 call, because it also keeps HDF5 1.10 from tidying up at
+// exit, where it crashes over files that could not be closed on a full disk. So every file is to be
+// closed by its owner.
 class Quiet {
  public:
   Quiet() {
+    H5dont_atexit();  // without effect from the second time on
     H5Eget_auto2(H5E_DEFAULT, &print_, &client_);
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   }
@@ -26,7 +30,7 @@ class Quiet {
   void* client_ = nullptr;
 };
 
-// The innermost message of HDF5's error stack, on one line.
+// The innermost message of HDF5's error stack on one line, or the system's reason if it quotes one.
 std::string last_error();
 
 // Throws Error "WHAT: HDF5's reason" when an HDF5 call returned a negative status.

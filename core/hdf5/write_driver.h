@@ -1,7 +1,7 @@
 // A file driver for HDF5 that survives a full disk.
 //
 // HDF5 cannot close a file it cannot write: H5Fclose fails, the file stays open inside the library,
-// and the flush at program exit loops or crashes. This driver tells HDF5 that every write
+// and the program crashes at its exit (seen with 1.10.8). This driver tells HDF5 that every write
 // succeeded, keeps the first failure for us and drops what comes after it, so that closing always
 // works.
 #pragma once
