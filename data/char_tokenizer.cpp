@@ -15,10 +15,12 @@ size_t for_each_code_point(const TextPart& part, Visit&& visit) {
   while (i < part.bytes.size()) {
     const Utf8Sequence next = first_utf8(part.bytes.substr(i));
     if (next.kind == Utf8Sequence::Kind::incomplete && !part.last) break;
-    check(
-        next.kind == Utf8Sequence::Kind::valid,
-        "invalid UTF-8 at byte {} (0x{:02X}); convert the text to UTF-8 or use the byte tokenizer",
-        part.offset + i, uint8_t(part.bytes[i]));
+    if (next.kind != Utf8Sequence::Kind::valid) {
+      throw TextError(
+          fmt::format("invalid UTF-8 at byte {} (0x{:02X}); convert the text to UTF-8 or use the "
+                      "byte tokenizer",
+                      part.offset + i, uint8_t(part.bytes[i])));
+    }
     visit(next.code_point, part.offset + i);
     i += next.length;
   }
@@ -62,10 +64,10 @@ class CharTokenizer final : public Tokenizer {
   [[noreturn]] void fail_unknown(uint32_t code_point, uint64_t offset) const {
     std::string character;
     if (code_point >= 0x20 && code_point != 0x7F) append_utf8(code_point, character);
-    fail(
+    throw TextError(fmt::format(
         "character U+{:04X} '{}' at byte {} is not among the {} characters of the vocabulary; "
         "use only characters of the text that it was learned from",
-        code_point, character, offset, vocabulary_size());
+        code_point, character, offset, vocabulary_size()));
   }
 
   std::vector<uint32_t> code_points_;  // by id

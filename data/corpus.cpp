@@ -108,12 +108,15 @@ void visit_document(std::FILE* file, const fs::path& path, const TextVisitor& vi
 std::string field_of(std::string_view line, const std::string& field) {
   try {
     const auto json = nlohmann::json::parse(line);
-    check(json.is_object(), "the line is not a JSON object");
-    check(json.contains(field), "no field '{}'; name another with --field", field);
-    check(json.at(field).is_string(), "field '{}' is not a string", field);
-    return json.at(field).get<std::string>();
+    if (!json.is_object()) throw TextError("the line is not a JSON object");
+    const auto found = json.find(field);
+    if (found == json.end()) {
+      throw TextError(fmt::format("no field '{}'; name another with --field", field));
+    }
+    if (!found->is_string()) throw TextError(fmt::format("field '{}' is not a string", field));
+    return found->get<std::string>();
   } catch (const nlohmann::json::exception& e) {
-    fail("not JSON: {}", e.what());
+    throw TextError(fmt::format("not JSON: {}", e.what()));
   }
 }
 
@@ -147,7 +150,7 @@ void visit_json_lines(std::FILE* file, const fs::path& path, const std::string& 
     try {
       const std::string text = field_of(line, field);
       if (!text.empty()) visitor({.bytes = text});
-    } catch (const Error& e) {
+    } catch (const TextError& e) {
       fail("{}:{}: {}", path.string(), number, e.what());
     }
   }
@@ -183,7 +186,7 @@ void Corpus::visit(const TextVisitor& visitor,
     const auto named = [&](const TextPart& part) {
       try {
         return visitor(part);
-      } catch (const Error& e) {
+      } catch (const TextError& e) {
         fail("{}: {}", path.string(), e.what());
       }
     };

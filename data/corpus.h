@@ -34,8 +34,8 @@ class Corpus {
 
   // Shows the parts of every document that is not empty to `visitor` (at most a few MiB of a plain
   // file at a time). `progress` hears the number of bytes read so far, and may throw to stop.
-  // Throws Error "FILE: ..." or "FILE:LINE: ..." for what cannot be read or what the visitor
-  // rejects.
+  // Throws Error "FILE: ..." or "FILE:LINE: ..." for what cannot be read and for the visitor's
+  // TextErrors.
   void visit(const TextVisitor& visitor, const std::function<void(uint64_t)>& progress) const;
 
  private:

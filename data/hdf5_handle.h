@@ -11,8 +11,8 @@
 namespace tessera::hdf5 {
 
 // Keeps HDF5 from printing its error stack in this thread; the stack itself stays readable. To
-// stand before a program's first HDF5 call, because it also keeps HDF5 1.10 from tidying up at
-// exit, where it crashes over files that could not be closed on a full disk. So every file is to be
+// stand before a program's first HDF5 call, because it also keeps HDF5 from tidying up at exit,
+// where 1.10 crashes over files that a failed write has kept from closing. So every file is to be
 // closed by its owner.
 class Quiet {
  public:

@@ -86,15 +86,18 @@ class Column {
     check(H5Tget_class(type.get()) == H5T_INTEGER && H5Tget_sign(type.get()) == H5T_SGN_NONE &&
               std::find(widths.begin(), widths.end(), H5Tget_size(type.get())) != widths.end(),
           "{} does not hold unsigned integers of {} bytes", where_, fmt::join(widths, " or "));
+    width_ = H5Tget_size(type.get());
     space_ = Handle(H5Dget_space(dataset_.get()));
     check(H5Sget_simple_extent_ndims(space_.get()) == 1, "{} does not have one dimension", where_);
     size_ = uint64_t(H5Sget_simple_extent_npoints(space_.get()));
   }
 
   uint64_t size() const { return size_; }
+  size_t width() const { return width_; }  // bytes of an element
   const std::string& where() const { return where_; }
 
-  // elements [first, first + count) into `out` of H5T_NATIVE_UINT32 or H5T_NATIVE_UINT64
+  // Elements [first, first + count) into `out` of `memory_type`. HDF5 clears a buffer of 1 MiB at
+  // every read that converts, so this should be the type in the file.
   void read(uint64_t first, size_t count, hid_t memory_type, void* out) {
     if (count == 0) return;
     const hsize_t start = first, length = count;
@@ -108,6 +111,7 @@ class Column {
  private:
   std::string where_;
   Handle dataset_, space_;
+  size_t width_ = 0;
   uint64_t size_ = 0;
 };
 
@@ -184,8 +188,16 @@ struct SplitReader {
         documents(Column(group.get(), layout::kDocumentOffsets, {8}, kOffsetCacheBytes, where),
                   tokens.size()) {}
 
+  void read(uint64_t first, std::span<int32_t> out) {
+    if (tokens.width() == 4) return tokens.read(first, out.size(), H5T_NATIVE_UINT32, out.data());
+    narrow.resize(out.size());
+    tokens.read(first, narrow.size(), H5T_NATIVE_UINT16, narrow.data());
+    std::ranges::copy(narrow, out.begin());
+  }
+
   Column tokens;
   DocumentIndex documents;
+  std::vector<uint16_t> narrow;
 };
 
 }  // namespace
@@ -263,7 +275,7 @@ void TokenFile::read(Split split, uint64_t first, std::span<int32_t> out) {
   check(first <= tokens.size() && out.size() <= tokens.size() - first,
         "{}: tokens {} to {} were asked for, but there are {}", tokens.where(), first,
         first + out.size(), tokens.size());
-  tokens.read(first, out.size(), H5T_NATIVE_UINT32, out.data());
+  impl_->at(split).read(first, out);
   uint32_t highest = 0;
   for (int32_t id : out) highest = std::max(highest, uint32_t(id));
   if (out.empty() || highest < impl_->vocabulary) return;

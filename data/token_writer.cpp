@@ -1,12 +1,8 @@
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <system_error>
+#include <algorithm>
 
 #include "core/check.h"
 #include "data/hdf5_handle.h"
+#include "data/output_file.h"
 #include "data/token_layout.h"
 #include "data/token_store.h"
 
@@ -19,20 +15,62 @@ using hdf5::checked;
 using hdf5::Handle;
 
 constexpr size_t kChunksHeld = 16;
-constexpr unsigned kDeflateLevel =
-    1;  // higher levels cost several times the time for a few percent of size
+// Higher levels cost several times the time for a few percent of size.
+constexpr unsigned kDeflateLevel = 1;
+// What HDF5 may write besides a column's held values: its chunk caches (1 MiB for each of 4
+// datasets), indices.
+constexpr uint64_t kReserveBytes = uint64_t{8} << 20;
 
 template <class T>
 hid_t native_type() {
   return sizeof(T) == 4 ? H5T_NATIVE_UINT32 : H5T_NATIVE_UINT64;
 }
 
+// The file under its temporary name.
+class Target {
+ public:
+  explicit Target(const fs::path& path) : output_(path) {
+    make_room(0);
+    // From version 1.10 on, chunks are found in constant time.
+    const Handle access(H5Pcreate(H5P_FILE_ACCESS));
+    H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
+    file_ = Handle(
+        ok(H5Fcreate(output_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get())));
+  }
+
+  hid_t file() const { return file_.get(); }
+  std::string name() const { return output_.path().string(); }
+
+  // Fails with the file's name when `status` does.
+  template <class Status>
+  Status ok(Status status) const {
+    return checked(status, "cannot write {}", name());
+  }
+
+  // To be called before HDF5 is given `bytes` to write.
+  void make_room(uint64_t bytes) {
+    hsize_t size = 0;
+    if (file_) ok(H5Fget_filesize(file_.get(), &size));
+    output_.reserve(size + bytes + kReserveBytes);
+  }
+
+  // All other handles must be closed.
+  void finish() {
+    ok(H5Fclose(file_.release()));
+    output_.commit();
+  }
+
+ private:
+  OutputFile output_;
+  Handle file_;
+};
+
 // A one-dimensional dataset that grows by whole groups of chunks.
 template <class T>
 class Column {
  public:
-  Column(hid_t group, const char* name, hid_t file_type, size_t chunk, std::string where)
-      : where_(std::move(where)), held_limit_(chunk * kChunksHeld) {
+  Column(Target& target, hid_t group, const char* name, hid_t file_type, size_t chunk)
+      : target_(&target), held_limit_(chunk * kChunksHeld) {
     const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk_size = chunk;
     const Handle space(H5Screate_simple(1, &none, &unlimited));
     const Handle settings(H5Pcreate(H5P_DATASET_CREATE));
@@ -40,9 +78,8 @@ class Column {
     H5Pset_shuffle(settings.get());
     H5Pset_deflate(settings.get(), kDeflateLevel);
     H5Pset_fletcher32(settings.get());
-    dataset_ = Handle(checked(
-        H5Dcreate2(group, name, file_type, space.get(), H5P_DEFAULT, settings.get(), H5P_DEFAULT),
-        "{}: cannot create {}", where_, name));
+    dataset_ = Handle(target.ok(
+        H5Dcreate2(group, name, file_type, space.get(), H5P_DEFAULT, settings.get(), H5P_DEFAULT)));
     held_.reserve(held_limit_);
   }
 
@@ -58,13 +95,13 @@ class Column {
   void flush() {
     if (held_.empty()) return;
     const hsize_t first = written_, count = held_.size(), total = first + count;
-    checked(H5Dset_extent(dataset_.get(), &total), "{}: cannot write", where_);
+    target_->make_room(held_.size() * sizeof(T));
+    target_->ok(H5Dset_extent(dataset_.get(), &total));
     const Handle file_space(H5Dget_space(dataset_.get()));
     const Handle memory_space(H5Screate_simple(1, &count, nullptr));
     H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, &first, nullptr, &count, nullptr);
-    checked(H5Dwrite(dataset_.get(), native_type<T>(), memory_space.get(), file_space.get(),
-                     H5P_DEFAULT, held_.data()),
-            "{}: cannot write", where_);
+    target_->ok(H5Dwrite(dataset_.get(), native_type<T>(), memory_space.get(), file_space.get(),
+                         H5P_DEFAULT, held_.data()));
     written_ = total;
     held_.clear();
   }
@@ -72,7 +109,7 @@ class Column {
   uint64_t size() const { return written_ + held_.size(); }
 
  private:
-  std::string where_;
+  Target* target_;
   size_t held_limit_;
   Handle dataset_;
   std::vector<T> held_;
@@ -80,12 +117,13 @@ class Column {
 };
 
 struct SplitWriter {
-  SplitWriter(hid_t file, Split split, uint32_t vocabulary, const std::string& where)
-      : group(checked(H5Gcreate2(file, split_name(split), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                      "{}: cannot create group {}", where, split_name(split))),
-        tokens(group.get(), layout::kTokens, vocabulary <= 65536 ? H5T_STD_U16LE : H5T_STD_U32LE,
-               layout::kTokenChunk, where),
-        offsets(group.get(), layout::kDocumentOffsets, H5T_STD_U64LE, layout::kOffsetChunk, where) {
+  SplitWriter(Target& target, Split split, uint32_t vocabulary)
+      : group(target.ok(
+            H5Gcreate2(target.file(), split_name(split), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT))),
+        tokens(target, group.get(), layout::kTokens,
+               vocabulary <= 65536 ? H5T_STD_U16LE : H5T_STD_U32LE, layout::kTokenChunk),
+        offsets(target, group.get(), layout::kDocumentOffsets, H5T_STD_U64LE,
+                layout::kOffsetChunk) {
     offsets.append(std::array{last_offset});
   }
 
@@ -95,100 +133,63 @@ struct SplitWriter {
   uint64_t last_offset = 0;
 };
 
-void write_attribute(hid_t file, const char* name, hid_t type, const void* value) {
+void write_attribute(Target& target, const char* name, hid_t type, const void* value) {
   const Handle space(H5Screate(H5S_SCALAR));
   const Handle attribute(
-      checked(H5Acreate2(file, name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT),
-              "cannot create attribute {}", name));
-  checked(H5Awrite(attribute.get(), type, value), "cannot write attribute {}", name);
+      target.ok(H5Acreate2(target.file(), name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT)));
+  target.ok(H5Awrite(attribute.get(), type, value));
 }
 
-void write_attribute(hid_t file, const char* name, const std::string& text) {
+// Of variable length, which may be beyond the 64 KiB of other attributes.
+void write_attribute(Target& target, const char* name, const std::string& text) {
+  target.make_room(text.size());
   const Handle type(H5Tcopy(H5T_C_S1));
   H5Tset_size(type.get(), H5T_VARIABLE);
   H5Tset_cset(type.get(), H5T_CSET_UTF8);
   const char* value = text.c_str();
-  write_attribute(file, name, type.get(), &value);
+  write_attribute(target, name, type.get(), &value);
 }
 
-void write_attribute(hid_t file, const char* name, uint32_t value) {
-  write_attribute(file, name, H5T_NATIVE_UINT32, &value);
-}
-
-// Fails with the system's reason, which HDF5 does not pass on.
-void check_writable(const fs::path& path, const fs::path& temporary) {
-  check(!fs::is_directory(path), "cannot write {}: it is a folder; give a file name",
-        path.string());
-  const int fd = ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
-  check(fd >= 0, "cannot write {}: {}", path.string(), std::strerror(errno));
-  ::close(fd);
-}
-
-bool flush_to_disk(const fs::path& path, int flags) {
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC);
-  const bool flushed = fd >= 0 && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  return flushed;
-}
-
-// Frees the space too, even if HDF5 could not close the file.
-void remove_all_of(const fs::path& path) {
-  std::error_code ignored;
-  if (fs::exists(path, ignored)) fs::resize_file(path, 0, ignored);
-  fs::remove(path, ignored);
+void write_attribute(Target& target, const char* name, uint32_t value) {
+  write_attribute(target, name, H5T_NATIVE_UINT32, &value);
 }
 
 }  // namespace
 
 struct TokenFileWriter::Impl {
   Impl(const fs::path& path, const Tokenizer& tokenizer)
-      : path(path), temporary(path.string() + ".tmp"), vocabulary(tokenizer.vocabulary_size()) {
-    check_writable(path, temporary);
-    // From version 1.10 on, chunks are found in constant time and attributes may be large.
-    const Handle access(H5Pcreate(H5P_FILE_ACCESS));
-    H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
-    file = Handle(checked(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()),
-                          "cannot write {}", path.string()));
-    write_attribute(file.get(), layout::kFormat, std::string(layout::kFormatName));
-    write_attribute(file.get(), layout::kVersion, layout::kFormatVersion);
-    write_attribute(file.get(), layout::kTokenizer, tokenizer.name());
-    write_attribute(file.get(), layout::kTokenizerHash, tokenizer.hash());
-    write_attribute(file.get(), layout::kTokenizerJson, tokenizer.to_json());
-    write_attribute(file.get(), layout::kVocabularySize, vocabulary);
-    for (Split split : kSplits) splits.emplace_back(file.get(), split, vocabulary, path.string());
+      : target(path), vocabulary(tokenizer.vocabulary_size()) {
+    write_attribute(target, layout::kFormat, std::string(layout::kFormatName));
+    write_attribute(target, layout::kVersion, layout::kFormatVersion);
+    write_attribute(target, layout::kTokenizer, tokenizer.name());
+    write_attribute(target, layout::kTokenizerHash, tokenizer.hash());
+    write_attribute(target, layout::kTokenizerJson, tokenizer.to_json());
+    write_attribute(target, layout::kVocabularySize, vocabulary);
+    for (Split split : kSplits) splits.emplace_back(target, split, vocabulary);
   }
 
   SplitWriter& at(Split split) { return splits[size_t(split)]; }
 
-  fs::path path, temporary;
+  Target target;
   uint32_t vocabulary;
-  Handle file;
   std::vector<SplitWriter> splits;
 };
 
 TokenFileWriter::TokenFileWriter(const fs::path& path, const Tokenizer& tokenizer) {
   const hdf5::Quiet quiet;
-  try {
-    impl_ = std::make_unique<Impl>(path, tokenizer);
-  } catch (...) {
-    remove_all_of(path.string() + ".tmp");
-    throw;
-  }
+  impl_ = std::make_unique<Impl>(path, tokenizer);
 }
 
 TokenFileWriter::~TokenFileWriter() {
-  if (impl_ == nullptr) return;
   const hdf5::Quiet quiet;
-  const fs::path temporary = impl_->temporary;
   impl_.reset();
-  remove_all_of(temporary);
 }
 
 void TokenFileWriter::append(Split split, std::span<const TokenId> ids) {
   const hdf5::Quiet quiet;
   for (TokenId id : ids) {
     check(id < impl_->vocabulary, "{}: token id {} is not below the vocabulary size, {}",
-          impl_->path.string(), id, impl_->vocabulary);
+          impl_->target.name(), id, impl_->vocabulary);
   }
   impl_->at(split).tokens.append(ids);
 }
@@ -203,19 +204,12 @@ void TokenFileWriter::end_document(Split split) {
 
 void TokenFileWriter::finish() {
   const hdf5::Quiet quiet;
-  const std::string name = impl_->path.string();
   for (Split split : kSplits) end_document(split);
   for (SplitWriter& writer : impl_->splits) writer.tokens.flush(), writer.offsets.flush();
   // Before the datasets are closed: closing one drops what it fails to write.
-  checked(H5Fflush(impl_->file.get(), H5F_SCOPE_GLOBAL), "cannot write {}", name);
+  impl_->target.ok(H5Fflush(impl_->target.file(), H5F_SCOPE_GLOBAL));
   impl_->splits.clear();
-  checked(H5Fclose(impl_->file.release()), "cannot write {}", name);
-  check(flush_to_disk(impl_->temporary, O_RDONLY), "cannot flush {} to disk: {}", name,
-        std::strerror(errno));
-  std::error_code error;
-  fs::rename(impl_->temporary, impl_->path, error);
-  check(!error, "cannot write {}: {}", name, error.message());
-  flush_to_disk(fs::absolute(impl_->path).parent_path(), O_RDONLY | O_DIRECTORY);  // the new name
+  impl_->target.finish();
   impl_.reset();
 }
 

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/check.h"
+
 namespace tessera {
 
 using TokenId = uint32_t;
@@ -20,6 +22,12 @@ struct TextPart {
   std::string_view bytes;
   uint64_t offset = 0;  // of bytes[0] in its document; 0 marks a document's first part
   bool last = true;     // this part ends the document
+};
+
+// Text that cannot be encoded. The message names the byte; who knows the file adds it.
+class TextError : public Error {
+ public:
+  using Error::Error;
 };
 
 class Tokenizer {

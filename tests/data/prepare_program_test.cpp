@@ -101,18 +101,19 @@ TEST_F(PrepareProgram, BadArguments) {
   expect_error(run("a.txt -t byte -o /proc/out.h5 --val-fraction 0"), "cannot write /proc/out.h5");
 }
 
-// A limit on file sizes stands for a full disk: the system refuses to write beyond it. Limits of
-// 512-byte blocks that stop it at the first chunk, in the middle and at the last flush.
+// A limit on file sizes stands for a full disk. It is met before the first chunk and in the middle:
+// the writer reserves 8 MiB (16384 blocks of 512 bytes) more than it has written.
 TEST_F(PrepareProgram, FullDiskLeavesNothing) {
   const Philox random(1, purpose_id("test/noise"), 0);
   std::string noise;
   for (uint32_t i = 0; i < 1 << 20; ++i) noise.push_back(char(random.bits(i)));
   write_text(folder / "work/noise.bin", noise);
-  for (int blocks : {1, 8, 600, 1500}) {
+  for (int blocks : {1, 8, 16384, 17500}) {
     for (const char* split : {"documents --val-fraction 0", "tail"}) {
       const Outcome outcome = run(fmt::format("-t byte --split {} -o out.h5 noise.bin", split),
                                   fmt::format("trap '' XFSZ; ulimit -f {};", blocks));
-      expect_error(outcome, "cannot");
+      expect_error(outcome, "prepare-data: cannot ");
+      EXPECT_TRUE(contains(outcome.err, "File too large"));
     }
   }
 }
