@@ -48,11 +48,11 @@ bool all_finite(int threads, const S* x, int64_t n) {
   using V = Vec<compute_t<S>>;
   bool finite = true;
   parallel_ranges(threads, n, [=, &finite](int64_t begin, int64_t count) {
-    V sum = V::zero();  // of x * 0: NaN as soon as an x is infinite or NaN
-    sweep<V>(count, [&](int64_t i, auto width) {
+    // x * 0 is NaN where x is infinite or NaN, and so is the sum then.
+    const auto zero = sweep_sum<V>(count, [=](int64_t i, auto width, V& sum) {
       sum = fma(load<V>(x + begin + i, width), V::zero(), sum);
     });
-    if (!(reduce_add(sum) == 0)) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+    if (!(zero == 0)) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
   });
   return finite;
 }

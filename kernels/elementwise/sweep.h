@@ -39,5 +39,23 @@ TESSERA_INLINE void sweep(int64_t n, const Body& body) {
   if (i < n) body(i, int(n - i));
 }
 
+// The sum of what body(i, width, sum) adds to `sum` for all i, in four partial sums that do not
+// wait for each other.
+template <class V, class Body>
+TESSERA_INLINE typename V::Scalar sweep_sum(int64_t n, const Body& body) {
+  constexpr int64_t kStep = 4 * V::kLanes;
+  V a = V::zero(), b = a, c = a, d = a;
+  int64_t i = 0;
+  for (; i + kStep <= n; i += kStep) {
+    body(i, Whole{}, a);
+    body(i + V::kLanes, Whole{}, b);
+    body(i + 2 * V::kLanes, Whole{}, c);
+    body(i + 3 * V::kLanes, Whole{}, d);
+  }
+  for (; i + V::kLanes <= n; i += V::kLanes) body(i, Whole{}, a);
+  if (i < n) body(i, int(n - i), b);
+  return reduce_add((a + b) + (c + d));
+}
+
 }  // namespace
 }  // namespace tessera

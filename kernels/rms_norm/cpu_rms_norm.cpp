@@ -7,9 +7,16 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements that are worth waking a thread for
 
+struct Position {
+  int64_t row, head;
+};
+TESSERA_INLINE Position after(Position at, int64_t heads) {
+  return at.head + 1 < heads ? Position{at.row, at.head + 1} : Position{at.row + 1, 0};
+}
+
 template <class S>
-TESSERA_INLINE S* head_of(const HeadRows<S>& a, int64_t row, int64_t head) {
-  return a.data + row * a.row_stride + head * a.head_stride;
+TESSERA_INLINE S* head_of(const HeadRows<S>& a, Position at) {
+  return a.data ? a.data + at.row * a.row_stride + at.head * a.head_stride : nullptr;
 }
 
 TESSERA_INLINE float square_root(float x) {
@@ -23,51 +30,51 @@ TESSERA_INLINE double square_root(double x) {
 template <class S>
 TESSERA_INLINE compute_t<S> add_and_square(const S* x, const S* residual, S* sum, int64_t n) {
   using V = Vec<compute_t<S>>;
-  V squares = V::zero();
-  sweep<V>(n, [&](int64_t i, auto width) {
+  return sweep_sum<V>(n, [=](int64_t i, auto width, V& squares) {
     V v = load<V>(x + i, width) + load<V>(residual + i, width);
     store(v, sum + i, width);
     if constexpr (sizeof(S) == 2) v = load<V>(sum + i, width);  // as backward will see it
     squares = fma(v, v, squares);
   });
-  return reduce_add(squares);
 }
 
 template <class S>
 TESSERA_INLINE compute_t<S> sum_of_squares(const S* x, int64_t n) {
   using V = Vec<compute_t<S>>;
-  V squares = V::zero();
-  sweep<V>(n, [&](int64_t i, auto width) {
+  return sweep_sum<V>(n, [=](int64_t i, auto width, V& squares) {
     const V v = load<V>(x + i, width);
     squares = fma(v, v, squares);
   });
-  return reduce_add(squares);
+}
+
+// y = x * rstd * weight
+template <class S, class T>
+TESSERA_INLINE void write_y(const S* x, const T* weight, T rstd, S* y, int64_t n) {
+  using V = Vec<T>;
+  sweep<V>(n, [=](int64_t i, auto width) {
+    store(load<V>(x + i, width) * V(rstd) * load<V>(weight + i, width), y + i, width);
+  });
 }
 
 template <class S>
 void forward(int threads, const RmsNormForwardCpu<S>& a) {
   using T = compute_t<S>;
-  using V = Vec<T>;
   const auto [rows, heads, columns] = a.size;
   const int64_t n = columns, grain = (kGrain + heads * columns - 1) / (heads * columns);
   parallel_for(threads, rows, grain, [&, heads = heads](int64_t begin, int64_t end) {
-    for (int64_t item = begin * heads; item < end * heads; ++item) {
-      const int64_t row = heads == 1 ? item : item / heads, head = item - row * heads;
-      const S* x = head_of(a.x, row, head);
+    for (Position at{begin, 0}; at.row < end; at = after(at, heads)) {
+      const S *x = head_of(a.x, at), *residual = head_of(a.residual, at);
       T squares;
-      if (a.residual.data) {
-        S* sum = head_of(a.sum, row, head);
-        squares = add_and_square(x, head_of(a.residual, row, head), sum, n);
+      if (residual) {
+        S* sum = head_of(a.sum, at);
+        squares = add_and_square(x, residual, sum, n);
         x = sum;
       } else {
         squares = sum_of_squares(x, n);
       }
       const T rstd = T(1) / square_root(squares / T(n) + T(a.eps));
-      if (a.rstd) a.rstd[item] = rstd;
-      S* y = head_of(a.y, row, head);
-      sweep<V>(n, [&](int64_t i, auto width) {
-        store(load<V>(x + i, width) * V(rstd) * load<V>(a.weight + i, width), y + i, width);
-      });
+      if (a.rstd) a.rstd[at.row * heads + at.head] = rstd;
+      write_y(x, a.weight, rstd, head_of(a.y, at), n);
     }
   });
 }
@@ -76,13 +83,11 @@ void forward(int threads, const RmsNormForwardCpu<S>& a) {
 template <class S, class T>
 TESSERA_INLINE T project(const S* x, const S* dy, const T* weight, T rstd, T* dweight, int64_t n) {
   using V = Vec<T>;
-  V dot = V::zero();
-  sweep<V>(n, [&](int64_t i, auto width) {
+  return sweep_sum<V>(n, [=](int64_t i, auto width, V& dot) {
     const V product = load<V>(x + i, width) * load<V>(dy + i, width);
     dot = fma(product, load<V>(weight + i, width), dot);
     store(fma(product, V(rstd), load<V>(dweight + i, width)), dweight + i, width);
   });
-  return reduce_add(dot);
 }
 
 // dx = rstd * dy * weight - slope * x + dsum
@@ -90,7 +95,7 @@ template <bool kSum, class S, class T>
 TESSERA_INLINE void write_dx(const S* x, const S* dy, const T* weight, const S* dsum, T rstd,
                              T slope, S* dx, int64_t n) {
   using V = Vec<T>;
-  sweep<V>(n, [&](int64_t i, auto width) {
+  sweep<V>(n, [=](int64_t i, auto width) {
     const V g = load<V>(dy + i, width) * load<V>(weight + i, width);
     V v = fma(g, V(rstd), load<V>(x + i, width) * V(-slope));
     if constexpr (kSum) v = v + load<V>(dsum + i, width);
@@ -102,20 +107,17 @@ template <class S>
 TESSERA_INLINE void backward_chunk(const RmsNormBackwardCpu<S>& a, int64_t begin, int64_t end,
                                    compute_t<S>* dweight) {
   using T = compute_t<S>;
-  const auto [rows, heads, n] = a.size;
+  const int64_t heads = a.size.heads, n = a.size.columns;
   for (int64_t i = 0; i < n; ++i) dweight[i] = 0;
-  for (int64_t item = begin * heads; item < end * heads; ++item) {
-    const int64_t row = heads == 1 ? item : item / heads, head = item - row * heads;
-    const S *x = head_of(a.x, row, head), *dy = head_of(a.dy, row, head);
-    const T rstd = a.rstd[item];
-    const T dot = project(x, dy, a.weight, rstd, dweight, n);
-    if (!a.dx.data) continue;
-    const T slope = dot * rstd * rstd * rstd / T(n);
-    S* dx = head_of(a.dx, row, head);
-    if (a.dsum.data) {
-      write_dx<true>(x, dy, a.weight, head_of(a.dsum, row, head), rstd, slope, dx, n);
-    } else {
-      write_dx<false, S, T>(x, dy, a.weight, nullptr, rstd, slope, dx, n);
+  for (Position at{begin, 0}; at.row < end; at = after(at, heads)) {
+    const S *x = head_of(a.x, at), *dy = head_of(a.dy, at), *dsum = head_of(a.dsum, at);
+    S* dx = head_of(a.dx, at);
+    const T rstd = a.rstd[at.row * heads + at.head];
+    const T slope = project(x, dy, a.weight, rstd, dweight, n) * rstd * rstd * rstd / T(n);
+    if (dx && dsum) {
+      write_dx<true>(x, dy, a.weight, dsum, rstd, slope, dx, n);
+    } else if (dx) {
+      write_dx<false>(x, dy, a.weight, dsum, rstd, slope, dx, n);
     }
   }
 }

@@ -7,6 +7,17 @@ namespace {
 
 constexpr int64_t kGrain = 4096;  // outputs that are worth waking a thread for
 
+// For bf16, the exponent -x log2(e) needs no exact reduction: it errs by |x| roundoffs of f32.
+template <class S, class V>
+TESSERA_INLINE V sigmoid_for(V x) {
+  if constexpr (sizeof(S) == 2) {
+    const V one(1);
+    return one / (one + exp2(x * V(-MathConstants<float>::kLog2E)));
+  } else {
+    return sigmoid(x);
+  }
+}
+
 template <class S>
 void forward(int threads, const S* gate_up, S* y, int64_t rows, int64_t width) {
   using V = Vec<compute_t<S>>;
@@ -16,7 +27,7 @@ void forward(int threads, const S* gate_up, S* y, int64_t rows, int64_t width) {
       S* out = y + row * width;
       sweep<V>(width, [=](int64_t i, auto lanes) {
         const V g = load<V>(gate + i, lanes);
-        store(g * sigmoid(g) * load<V>(up + i, lanes), out + i, lanes);
+        store(g * sigmoid_for<S>(g) * load<V>(up + i, lanes), out + i, lanes);
       });
     }
   });
@@ -33,7 +44,7 @@ void backward(int threads, const S* gate_up, const S* dy, S* dgate_up, int64_t r
       S *dgate = dgate_up + row * 2 * width, *dup = dgate + width;
       sweep<V>(width, [=](int64_t i, auto lanes) {
         const V g = load<V>(gate + i, lanes), u = load<V>(up + i, lanes);
-        const V grad = load<V>(d + i, lanes), s = sigmoid(g), silu = g * s;
+        const V grad = load<V>(d + i, lanes), s = sigmoid_for<S>(g), silu = g * s;
         store(grad * u * fma(silu, one - s, s), dgate + i, lanes);
         store(grad * silu, dup + i, lanes);
       });
