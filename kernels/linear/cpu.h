@@ -8,11 +8,11 @@
 
 namespace tessera {
 
-// c = a b^T (+ bias) for a few rows of a: A, B in S, c in C. Strides are those of rows.
-template <class S, class C>
+// c = a b^T (+ bias) for one or two rows of a; C: float or bf16. Strides are those of rows.
+template <class C>
 struct FewRows {
-  const S* a;         // [m, k]
-  const S* b;         // [n, k]
+  const bf16* a;      // [m, k], m = 1 or 2
+  const bf16* b;      // [n, k]
   C* c;               // [m, n]
   const float* bias;  // [n] or nullptr
   int64_t m, n, k, a_stride, b_stride, c_stride;
@@ -27,8 +27,8 @@ struct SumRows {
   bool accumulate;
 };
 
-template <Isa isa, class S, class C>
-void few_rows_cpu(int threads, const FewRows<S, C>& args);
+template <Isa isa, class C>
+void few_rows_cpu(int threads, const FewRows<C>& args);
 template <Isa isa, class S>
 void sum_rows_cpu(int threads, const SumRows<S>& args);
 

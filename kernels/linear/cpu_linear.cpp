@@ -5,51 +5,42 @@
 namespace tessera {
 namespace {
 
-constexpr int kColumns = 4;        // of c that are computed at a time
 constexpr int64_t kGrain = 65536;  // elements of b or x that are worth waking a thread for
+constexpr int kColumns = 4;        // of c that are computed at a time
 
-// c[0 .. R) [0 .. columns) = dot products of R rows of a with kColumns rows of b, of which those
-// beyond `columns` are computed for nothing. All of a's and b's rows are read once.
-template <int R, class S, class C>
-void dot_block(const FewRows<S, C>& p, int64_t row, int64_t column) {
+// Columns [column, column + kColumns) of all R rows of c, as far as c has them.
+template <int R, class C>
+void dot_block(const FewRows<C>& p, int64_t column) {
   using V = Vec<float>;
-  const S* a = p.a + row * p.a_stride;
-  const S* b[kColumns];
+  const bf16* b[kColumns];
   for (int j = 0; j < kColumns; ++j)
     b[j] = p.b + (column + j < p.n ? column + j : p.n - 1) * p.b_stride;
   V sums[R][kColumns];
   for (auto& row_sums : sums)
     for (V& sum : row_sums) sum = V::zero();
   sweep<V>(p.k, [&](int64_t i, auto width) {
-    V weights[kColumns];
 #pragma GCC unroll 4
-    for (int j = 0; j < kColumns; ++j) weights[j] = load<V>(b[j] + i, width);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const V x = load<V>(a + r * p.a_stride + i, width);
-#pragma GCC unroll 4
-      for (int j = 0; j < kColumns; ++j) sums[r][j] = fma(x, weights[j], sums[r][j]);
+    for (int j = 0; j < kColumns; ++j) {
+      const V weights = load<V>(b[j] + i, width);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r)
+        sums[r][j] = fma(load<V>(p.a + r * p.a_stride + i, width), weights, sums[r][j]);
     }
   });
   for (int r = 0; r < R; ++r) {
     for (int j = 0; j < kColumns && column + j < p.n; ++j) {
       const float bias = p.bias ? p.bias[column + j] : 0;
-      V(reduce_add(sums[r][j]) + bias).store_first(p.c + (row + r) * p.c_stride + column + j, 1);
+      V(reduce_add(sums[r][j]) + bias).store_first(p.c + r * p.c_stride + column + j, 1);
     }
   }
 }
 
-template <class S, class C>
-void few_rows(int threads, const FewRows<S, C>& p) {
+template <class C>
+void few_rows(int threads, const FewRows<C>& p) {
   const int64_t blocks = (p.n + kColumns - 1) / kColumns;
   parallel_for(threads, blocks, kGrain / (p.k * kColumns) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t column = begin * kColumns; column < end * kColumns; column += kColumns) {
-      int64_t row = 0;
-      for (; row + 4 <= p.m; row += 4) dot_block<4>(p, row, column);
-      if (p.m - row == 3) dot_block<3>(p, row, column);
-      if (p.m - row == 2) dot_block<2>(p, row, column);
-      if (p.m - row == 1) dot_block<1>(p, row, column);
-    }
+    for (int64_t column = begin * kColumns; column < end * kColumns; column += kColumns)
+      p.m == 1 ? dot_block<1>(p, column) : dot_block<2>(p, column);
   });
 }
 
@@ -78,15 +69,11 @@ void sum_rows(int threads, const SumRows<S>& p) {
 }  // namespace
 
 template <>
-void few_rows_cpu<TESSERA_ISA, float, float>(int threads, const FewRows<float, float>& args) {
+void few_rows_cpu<TESSERA_ISA, float>(int threads, const FewRows<float>& args) {
   few_rows(threads, args);
 }
 template <>
-void few_rows_cpu<TESSERA_ISA, bf16, float>(int threads, const FewRows<bf16, float>& args) {
-  few_rows(threads, args);
-}
-template <>
-void few_rows_cpu<TESSERA_ISA, bf16, bf16>(int threads, const FewRows<bf16, bf16>& args) {
+void few_rows_cpu<TESSERA_ISA, bf16>(int threads, const FewRows<bf16>& args) {
   few_rows(threads, args);
 }
 template <>

@@ -120,7 +120,7 @@ TEST(Matmul, FewRowsMatchTheReference) {
   for (const Isa isa : machine_isas()) {
     Context ctx = cpu_context(isa, 2);
     for (const DTypes dtypes : kDTypes) {
-      for (const int64_t m : {1, 3, 4, 7, 8, 9}) {
+      for (const int64_t m : {1, 2, 3}) {
         for (const bool bias : {false, true}) {
           check_matmul(ctx, dtypes,
                        {.m = m, .n = 31, .k = 127, .transpose_b = true, .bias = bias, .pad = 3});
@@ -157,10 +157,10 @@ TEST(Matmul, FewRowsDoNotDependOnThreads) {
     Tensor c[2];
     Context ctx[] = {cpu_context(machine_isas().back(), 1), cpu_context(machine_isas().back(), 2)};
     for (const int i : {0, 1}) {
-      c[i] = ctx[i].empty({3, 1031}, dtypes.out);
+      c[i] = ctx[i].empty({2, 1031}, dtypes.out);
       matmul(
           ctx[i],
-          {.a = make_tensor(ctx[i], {3, 400}, dtypes.in, representable("a", 1200, dtypes.in)),
+          {.a = make_tensor(ctx[i], {2, 400}, dtypes.in, representable("a", 800, dtypes.in)),
            .b = make_tensor(ctx[i], {1031, 400}, dtypes.in, representable("b", 412400, dtypes.in)),
            .c = c[i],
            .bias = {},
