@@ -63,16 +63,21 @@ TEST_F(EngineTest, AddedToItselfSharesOneGradientSafely) {
   EXPECT_EQ(grad_of(x), (Numbers{4}));
 }
 
-// Add hands one tensor to two producers, one of which accumulates into it later: the other must not
-// see that.
+// Add hands one tensor to two producers, one of which receives more later, by target() or by put():
+// the other must not see that. The engine runs the last input first.
 TEST_F(EngineTest, SharedGradientIsNotOverwritten) {
   const Var a = parameter("a", {2}), b = parameter("b", {3});
-  const Var p = noise(ctx_, a, "p"), q = noise(ctx_, b, "q");
-  backward_ones(ctx_, multiply(ctx_, add(ctx_, p, q), p));  // (p + q) p
-  const double fp = ctx_.random(purpose_id("p")).uniform(0),
-               fq = ctx_.random(purpose_id("q")).uniform(0);
-  EXPECT_DOUBLE_EQ(grad_of(a)[0], (2 * 2 * fp + 3 * fq) * fp);
-  EXPECT_DOUBLE_EQ(grad_of(b)[0], 2 * fp * fq);
+  const double factor_p = ctx_.random(purpose_id("p")).uniform(0);
+  const double factor_q = ctx_.random(purpose_id("q")).uniform(0);
+  for (const bool by_target : {true, false}) {
+    for (const Var& leaf : {a, b}) leaf_of(leaf).clear_grad();
+    const Var p = noise(ctx_, a, "p"), q = noise(ctx_, b, "q");
+    const Var later = by_target ? multiply(ctx_, p, p) : add(ctx_, p, p);
+    backward_ones(ctx_, add(ctx_, later, add(ctx_, p, q)));
+    const double d_later = by_target ? 2 * 2 * factor_p : 2;
+    EXPECT_DOUBLE_EQ(grad_of(a)[0], (d_later + 1) * factor_p);
+    EXPECT_DOUBLE_EQ(grad_of(b)[0], factor_q);
+  }
 }
 
 TEST_F(EngineTest, GradientsAccumulateOverPassesUntilCleared) {

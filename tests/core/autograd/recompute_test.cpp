@@ -32,6 +32,7 @@ class RecomputeTest : public ::testing::Test {
   // The segments' input comes from an op, as a layer's does: a leaf would hold the sum of earlier
   // passes, to which plain calls add every use by itself and a segment all of its uses at once.
   Var forward(Mode mode, int layers) {
+    const NameScope model(ctx_, "model");  // backward runs outside of it
     Var x = noise(ctx_, x_, "embedding");
     for (int layer = 0; layer < layers; ++layer) x = run(mode, x, layer);
     return x;

@@ -110,5 +110,25 @@ TEST_F(SavedTensorsTest, HooksMoveThemAwayAndBack) {
   EXPECT_EQ(grad_of(x), (Numbers{5 * 81}));
 }
 
+// What a hook keeps outside lives no longer than a saved tensor would.
+TEST_F(SavedTensorsTest, PackedValuesAreReleasedByBackward) {
+  std::weak_ptr<Tensor> kept;
+  const SavedTensorHooks hooks{.pack = [&](Context&, const Tensor& x) -> std::any {
+                                 const auto copy = std::make_shared<Tensor>(x);
+                                 kept = copy;
+                                 return copy;
+                               },
+                               .unpack =
+                                   [](Context&, const std::any& packed) {
+                                     return *std::any_cast<const std::shared_ptr<Tensor>&>(packed);
+                                   }};
+  const Var x = parameter({3});
+  const SavedTensorHooksScope scope(ctx_, &hooks);
+  const Var y = multiply(ctx_, x, x);
+  EXPECT_FALSE(kept.expired());
+  backward_ones(ctx_, y);
+  EXPECT_TRUE(kept.expired());
+}
+
 }  // namespace
 }  // namespace tessera

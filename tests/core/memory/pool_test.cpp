@@ -46,6 +46,15 @@ TEST(MemoryPool, ReusesTheSmallestFreeBlockThatFits) {
   EXPECT_NE(wall, last);
 }
 
+TEST(MemoryPool, SplitsOffEvenTheSmallestRest) {
+  MemoryPool pool(make_host_allocator());
+  std::byte* pair = pool.allocate(128, kTag);
+  pool.allocate(64, kTag);
+  pool.release(pair, 128, kTag);
+  EXPECT_EQ(pool.allocate(64, kTag), pair);
+  EXPECT_EQ(pool.allocate(64, kTag), pair + 64);
+}
+
 TEST(MemoryPool, MergesFreeNeighboursOnBothSides) {
   MemoryPool pool(make_host_allocator());
   std::byte* blocks[4];
