@@ -124,7 +124,7 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
   check(result.targets > 0, "step: no token of the batch has a target; use a longer context");
   const LossOptions loss{.ignore_index = kIgnoreTarget,
                          .z_loss = float(options.z_loss),
-                         .scale = float(1.0 / double(result.targets)),
+                         .scale = 1.0 / double(result.targets),
                          .chunk = options.loss_chunk};
   const GradientsOfStep gradients(model);
   for (const Batch& batch : micro_batches) result.loss += micro_step(ctx, model, batch, loss);

@@ -89,7 +89,7 @@ DeviceBatch device_batch(Context& ctx, const LlamaBatch& batch) {
 LossOptions mean_loss(const LlamaSpec& spec, const LlamaBatch& batch) {
   const auto targets =
       std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
-  return {.z_loss = float(spec.z_loss), .scale = float(1.0 / double(targets)), .chunk = 7};
+  return {.z_loss = float(spec.z_loss), .scale = 1.0 / double(targets), .chunk = 7};
 }
 
 // Two layers, grouped queries, a window shorter than the longest document.
