@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/attention/cpu.h"
+#include "kernels/attention/standard.h"
 
 namespace tessera {
 namespace {
@@ -36,9 +37,38 @@ void check_segments(const Segments& segments, const char* name, int64_t tokens) 
           "attention: {} segment {} has {} rows, more than the longest stated, {}", name, s, length,
           segments.longest);
   }
-  check(begin[0] >= 0 && begin[offsets.shape(0) - 1] <= tokens,
-        "attention: {} segments reach from {} to {}, rows from 0 to {}", name, begin[0],
-        begin[offsets.shape(0) - 1], tokens);
+  check(begin[0] == 0 && begin[offsets.shape(0) - 1] <= tokens,
+        "attention: {} segments reach from {} to {}; they must begin at 0 and end by {}", name,
+        begin[0], begin[offsets.shape(0) - 1], tokens);
+}
+
+void check_options(const AttentionOptions& o) {
+  check(o.window_left >= -1 && o.window_right >= -1,
+        "attention: window ({}, {}); use sizes from 0, or -1 for no limit", o.window_left,
+        o.window_right);
+  check(o.dropout >= 0 && o.dropout < 1, "attention: dropout {} is not in [0, 1)", o.dropout);
+  check(o.softcap >= 0 && o.scale >= 0, "attention: softcap {} and scale {} must not be negative",
+        o.softcap, o.scale);
+}
+
+// A value per query head and token, of the type of sums.
+void check_rows(const Tensor& x, const char* name, const Tensor& q) {
+  const DType dtype = q.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  const Shape shape{q.shape(1), q.shape(0)};
+  check(x.shape() == shape && x.dtype() == dtype && x.is_contiguous(),
+        "attention: {} is {} {}, expected contiguous {} {}", name, x.dtype(), x.shape(), dtype,
+        shape);
+}
+
+void check_probabilities(const Tensor& x, const Tensor& q, const Segments& keys) {
+  const Shape shape{q.shape(1), q.shape(0), keys.longest};
+  check(x.shape() == shape && x.dtype() == q.dtype() && x.is_contiguous(),
+        "attention: the probabilities are {} {}, expected contiguous {} {}", x.dtype(), x.shape(),
+        q.dtype(), shape);
+}
+
+bool is_standard(const AttentionOptions& options) {
+  return options.backend == AttentionBackend::standard;
 }
 
 template <class Args>
@@ -54,27 +84,23 @@ void check_inputs(const Args& args) {
   check_heads(q, "q", q, heads);
   check_heads(args.k, "k", q, kv_heads);
   check_heads(args.v, "v", q, kv_heads);
-  check_heads(args.o, "o", q, heads);
-  check(args.k.shape(0) == args.v.shape(0) && args.o.shape(0) == q.shape(0),
-        "attention: q {}, k {}, v {} and o {} differ in their numbers of tokens", q.shape(),
-        args.k.shape(), args.v.shape(), args.o.shape());
-  const DType lse_dtype = q.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  check(args.lse.shape() == Shape{heads, q.shape(0)} && args.lse.dtype() == lse_dtype &&
-            args.lse.is_contiguous(),
-        "attention: lse is {} {}, expected contiguous {} [{}, {}]", args.lse.dtype(),
-        args.lse.shape(), lse_dtype, heads, q.shape(0));
+  check(args.k.shape(0) == args.v.shape(0), "attention: k {} and v {} differ in their tokens",
+        args.k.shape(), args.v.shape());
   check_segments(args.query_segments, "query", q.shape(0));
   check_segments(args.key_segments, "key", args.k.shape(0));
   check(args.query_segments.offsets.shape(0) == args.key_segments.offsets.shape(0),
         "attention: {} query segments, {} key segments", args.query_segments.offsets.shape(0) - 1,
         args.key_segments.offsets.shape(0) - 1);
-  const AttentionOptions& o = args.options;
-  check(o.window_left >= -1 && o.window_right >= -1,
-        "attention: window ({}, {}); use sizes from 0, or -1 for no limit", o.window_left,
-        o.window_right);
-  check(o.dropout >= 0 && o.dropout < 1, "attention: dropout {} is not in [0, 1)", o.dropout);
-  check(o.softcap >= 0 && o.scale >= 0, "attention: softcap {} and scale {} must not be negative",
-        o.softcap, o.scale);
+  check_options(args.options);
+  if (is_standard(args.options)) check_probabilities(args.probabilities, q, args.key_segments);
+  if (!is_standard(args.options) || args.lse.defined()) check_rows(args.lse, "lse", q);
+}
+
+// x [N, heads, D] like `like`, in its number of tokens too.
+void check_like(const Tensor& x, const char* name, const Tensor& like) {
+  check_heads(x, name, like, like.shape(1));
+  check(x.shape(0) == like.shape(0), "attention: {} has {} tokens, expected {}", name, x.shape(0),
+        like.shape(0));
 }
 
 // Visible (query, key) pairs of a segment of Sq queries and Sk keys.
@@ -143,57 +169,79 @@ AttentionArray array_of(const Tensor& x) {
 
 KernelCost cost(const AttentionForwardArgs& args) {
   const double D = double(args.q.shape(2)), heads = double(args.q.shape(1));
-  return {.flops = 4 * D * heads * visible_pairs(args),
-          .bytes = double(2 * args.q.bytes() + 2 * args.k.bytes() + args.lse.bytes())};
+  KernelCost cost{.flops = 4 * D * heads * visible_pairs(args),
+                  .bytes = double(2 * args.q.bytes() + 2 * args.k.bytes())};
+  if (args.lse.defined()) cost.bytes += double(args.lse.bytes());
+  if (args.probabilities.defined()) cost.bytes += double(args.probabilities.bytes());
+  return cost;
 }
 
 KernelCost cost(const AttentionBackwardArgs& args) {
   const double D = double(args.q.shape(2)), heads = double(args.q.shape(1));
-  return {.flops = 10 * D * heads * visible_pairs(args),
-          .bytes = double(4 * args.q.bytes() + 4 * args.k.bytes() + args.lse.bytes())};
+  const bool standard = is_standard(args.options);
+  return {.flops = (standard ? 8 : 10) * D * heads * visible_pairs(args),
+          .bytes = double(4 * args.q.bytes() + 4 * args.k.bytes()) +
+                   double(standard ? args.probabilities.bytes() : args.lse.bytes())};
 }
 
 void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   check_inputs(args);
+  check_like(args.o, "o", args.q);
+  args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, ctx.step());
+  const bool standard = is_standard(args.options);
   const Tensor workspace =
-      ctx.workspace(attention_forward_workspace(problem, ctx.threads(), ctx.isa()));
+      ctx.workspace(standard ? standard_forward_workspace(problem, ctx.threads())
+                             : attention_forward_workspace(problem, ctx.threads(), ctx.isa()));
   if (ctx.is_meta() || args.q.elements() == 0) return;
-  attention_forward_cpu({.problem = problem,
-                         .q = array_of(args.q),
-                         .k = array_of(args.k),
-                         .v = array_of(args.v),
-                         .o = array_of(args.o),
-                         .lse = args.lse.raw(),
-                         .workspace = workspace.raw()},
-                        ctx.threads(), ctx.isa());
+  const AttentionForwardCpu call{.problem = problem,
+                                 .q = array_of(args.q),
+                                 .k = array_of(args.k),
+                                 .v = array_of(args.v),
+                                 .o = array_of(args.o),
+                                 .lse = args.lse.defined() ? args.lse.raw() : nullptr,
+                                 .workspace = workspace.raw()};
+  if (standard) {
+    standard_forward_cpu(call, args.probabilities.raw(), ctx.threads(), ctx.isa());
+  } else {
+    attention_forward_cpu(call, ctx.threads(), ctx.isa());
+  }
 }
 
 void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
   check_inputs(args);
-  check_heads(args.d_o, "d_o", args.q, args.q.shape(1));
-  check_heads(args.dq, "dq", args.q, args.q.shape(1));
-  check_heads(args.dk, "dk", args.q, args.k.shape(1));
-  check_heads(args.dv, "dv", args.q, args.k.shape(1));
+  const bool standard = is_standard(args.options);
+  if (!standard) check_like(args.o, "o", args.q);
+  check_like(args.d_o, "d_o", args.q);
+  check_like(args.dq, "dq", args.q);
+  check_like(args.dk, "dk", args.k);
+  check_like(args.dv, "dv", args.k);
+  if (args.d_lse.defined()) check_rows(args.d_lse, "d_lse", args.q);
+  for (const Tensor& written : {args.dq, args.dk, args.dv}) written.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, args.step);
   const Tensor workspace =
-      ctx.workspace(attention_backward_workspace(problem, ctx.threads(), ctx.isa()));
+      ctx.workspace(standard ? standard_backward_workspace(problem, ctx.threads())
+                             : attention_backward_workspace(problem, ctx.threads(), ctx.isa()));
   if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
-  attention_backward_cpu({.problem = problem,
-                          .q = array_of(args.q),
-                          .k = array_of(args.k),
-                          .v = array_of(args.v),
-                          .o = array_of(args.o),
-                          .d_o = array_of(args.d_o),
-                          .lse = args.lse.raw(),
-                          .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
-                          .dq = array_of(args.dq),
-                          .dk = array_of(args.dk),
-                          .dv = array_of(args.dv),
-                          .workspace = workspace.raw()},
-                         ctx.threads(), ctx.isa());
+  const AttentionBackwardCpu call{.problem = problem,
+                                  .q = array_of(args.q),
+                                  .k = array_of(args.k),
+                                  .v = array_of(args.v),
+                                  .o = standard ? AttentionArray{} : array_of(args.o),
+                                  .d_o = array_of(args.d_o),
+                                  .lse = standard ? nullptr : args.lse.raw(),
+                                  .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+                                  .dq = array_of(args.dq),
+                                  .dk = array_of(args.dk),
+                                  .dv = array_of(args.dv),
+                                  .workspace = workspace.raw()};
+  if (standard) {
+    standard_backward_cpu(call, args.probabilities.raw(), ctx.threads(), ctx.isa());
+  } else {
+    attention_backward_cpu(call, ctx.threads(), ctx.isa());
+  }
 }
 
 }  // namespace tessera

@@ -1,4 +1,4 @@
-// Attention kernels: flash attention, forward and backward.
+// Attention kernels, forward and backward.
 #pragma once
 
 #include "core/context.h"
@@ -35,14 +35,18 @@ struct AttentionForwardArgs {
   Tensor k, v;                            // [Nk, Hkv, D]
   Segments query_segments, key_segments;  // segment s of the queries sees segment s of the keys
   AttentionOptions options;
-  Tensor o;    // [Nq, Hq, D], written; rows that see no key are 0
-  Tensor lse;  // [Hq, Nq], written: ln sum exp(scores)
+  Tensor o;              // [Nq, Hq, D], written; rows that see no key are 0
+  Tensor lse;            // [Hq, Nq], written: ln sum exp(scores); standard: may be undefined
+  Tensor probabilities;  // standard: [Hq, Nq, longest key segment] like q, written; a query's row
+                         // holds its segment's keys
 };
 
 struct AttentionBackwardArgs {
-  Tensor q, k, v, o, lse;  // as in forward
-  Tensor d_o;              // [Nq, Hq, D]
-  Tensor d_lse;            // [Hq, Nq], gradient of lse; undefined: zero
+  Tensor q, k, v;        // as in forward, as is all that follows
+  Tensor o, lse;         // flash only
+  Tensor probabilities;  // standard only
+  Tensor d_o;            // [Nq, Hq, D]
+  Tensor d_lse;          // [Hq, Nq], gradient of lse; undefined: zero
   Segments query_segments, key_segments;
   AttentionOptions options;
   uint32_t step = 0;  // the context's step in forward: the dropout mask's
@@ -50,8 +54,8 @@ struct AttentionBackwardArgs {
   Tensor dk, dv;      // [Nk, Hkv, D], written
 };
 
-// FLOPs of the visible (query, key) pairs: 4 D a pair and head in forward, 10 D in backward. On
-// `meta` all segments count as the longest.
+// FLOPs of the visible (query, key) pairs: 4 D a pair and head in forward, 10 D in backward (8 D
+// standard, which keeps the probabilities). On `meta` all segments count as the longest.
 KernelCost cost(const AttentionForwardArgs& args);
 KernelCost cost(const AttentionBackwardArgs& args);
 

@@ -19,99 +19,116 @@ Heads split(const Tensor& qkv, int64_t heads, int64_t kv_heads) {
           qkv.slice(1, v_begin, qkv.shape(1)).unflatten(1, kv_heads, D)};
 }
 
-Tensor make_lse(Context& ctx, const Tensor& q) {
-  return ctx.empty({q.shape(1), q.shape(0)}, q.dtype() == DType::f64 ? DType::f64 : DType::f32);
+// What forward computes and backward needs besides the inputs: o and lse, or the probabilities.
+std::vector<Tensor> run_forward(Context& ctx, AttentionForwardArgs args) {
+  const Tensor& q = args.q;
+  if (args.options.backend == AttentionBackend::standard) {
+    args.probabilities = ctx.empty({q.shape(1), q.shape(0), args.key_segments.longest}, q.dtype());
+    attention_forward(ctx, args);
+    return {args.probabilities};
+  }
+  args.lse = ctx.empty({q.shape(1), q.shape(0)}, q.dtype() == DType::f64 ? DType::f64 : DType::f32);
+  attention_forward(ctx, args);
+  return {args.o, args.lse};
 }
 
-struct FlashSelfAttention {
+// `kept`: what run_forward returned, with o as [Nq, Hq, D].
+void run_backward(Context& ctx, AttentionBackwardArgs args, std::span<const Tensor> kept) {
+  if (args.options.backend == AttentionBackend::standard) {
+    args.probabilities = kept[0];
+  } else {
+    args.o = kept[0];
+    args.lse = kept[1];
+  }
+  attention_backward(ctx, args);
+}
+
+struct SelfAttention {
   static constexpr std::string_view kName = "attention";
   Segments segments;
   int64_t heads, kv_heads;
   AttentionOptions options;
   uint32_t step;
 
-  // in: qkv; saved: qkv, o, lse
+  // in: qkv; saved: qkv and what run_forward returns
   std::vector<Tensor> forward(Context& ctx, std::span<const Tensor> in, Saved& saved) const {
     const Heads x = split(in[0], heads, kv_heads);
-    const Tensor lse = make_lse(ctx, x.q);
-    Tensor o = ctx.empty({x.q.shape(0), heads * x.q.shape(2)}, in[0].dtype());
-    attention_forward(ctx, {.q = x.q,
-                            .k = x.k,
-                            .v = x.v,
-                            .query_segments = segments,
-                            .key_segments = segments,
-                            .options = options,
-                            .o = o.unflatten(1, heads, x.q.shape(2)),
-                            .lse = lse});
-    saved.keep({in[0], o, lse});
+    const int64_t D = x.q.shape(2);
+    Tensor o = ctx.empty({x.q.shape(0), heads * D}, in[0].dtype());
+    std::vector<Tensor> kept = run_forward(ctx, {.q = x.q,
+                                                 .k = x.k,
+                                                 .v = x.v,
+                                                 .query_segments = segments,
+                                                 .key_segments = segments,
+                                                 .options = options,
+                                                 .o = o.unflatten(1, heads, D)});
+    kept.insert(kept.begin(), in[0]);
+    saved.keep(std::move(kept));
     return {std::move(o)};
   }
 
   void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
                 GradSink& grads) const {
     if (!grads.wanted(0)) return;
-    const Tensor &qkv = saved[0], &o = saved[1];
+    const Tensor& qkv = saved[0];
     const Heads x = split(qkv, heads, kv_heads);
-    const int64_t D = x.q.shape(2);
     Tensor d_qkv = ctx.empty(qkv.shape(), qkv.dtype());
     const Heads d = split(d_qkv, heads, kv_heads);
-    attention_backward(ctx, {.q = x.q,
-                             .k = x.k,
-                             .v = x.v,
-                             .o = o.unflatten(1, heads, D),
-                             .lse = saved[2],
-                             .d_o = grad_out[0].unflatten(1, heads, D),
-                             .query_segments = segments,
-                             .key_segments = segments,
-                             .options = options,
-                             .step = step,
-                             .dq = d.q,
-                             .dk = d.k,
-                             .dv = d.v});
+    run_backward(ctx,
+                 {.q = x.q,
+                  .k = x.k,
+                  .v = x.v,
+                  .d_o = grad_out[0].unflatten(1, heads, x.q.shape(2)),
+                  .query_segments = segments,
+                  .key_segments = segments,
+                  .options = options,
+                  .step = step,
+                  .dq = d.q,
+                  .dk = d.k,
+                  .dv = d.v},
+                 std::span(saved).subspan(1));
     grads.put(ctx, 0, std::move(d_qkv));
   }
 };
 
-struct FlashAttention {
+struct CrossAttention {
   static constexpr std::string_view kName = "attention";
   Segments query_segments, key_segments;
   AttentionOptions options;
   uint32_t step;
 
-  // in: q, k, v; saved: q, k, v, o, lse
+  // in: q, k, v; saved: these and what run_forward returns
   std::vector<Tensor> forward(Context& ctx, std::span<const Tensor> in, Saved& saved) const {
-    const Tensor lse = make_lse(ctx, in[0]);
     Tensor o = ctx.empty(in[0].shape(), in[0].dtype());
-    attention_forward(ctx, {.q = in[0],
-                            .k = in[1],
-                            .v = in[2],
-                            .query_segments = query_segments,
-                            .key_segments = key_segments,
-                            .options = options,
-                            .o = o,
-                            .lse = lse});
-    saved.keep({in[0], in[1], in[2], o, lse});
+    std::vector<Tensor> kept = run_forward(ctx, {.q = in[0],
+                                                 .k = in[1],
+                                                 .v = in[2],
+                                                 .query_segments = query_segments,
+                                                 .key_segments = key_segments,
+                                                 .options = options,
+                                                 .o = o});
+    kept.insert(kept.begin(), in.begin(), in.end());
+    saved.keep(std::move(kept));
     return {std::move(o)};
   }
 
   void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
                 GradSink& grads) const {
     std::vector<Tensor> d;
-    for (int i = 0; i < 3; ++i)
-      d.push_back(ctx.empty(saved[size_t(i)].shape(), saved[size_t(i)].dtype()));
-    attention_backward(ctx, {.q = saved[0],
-                             .k = saved[1],
-                             .v = saved[2],
-                             .o = saved[3],
-                             .lse = saved[4],
-                             .d_o = grad_out[0],
-                             .query_segments = query_segments,
-                             .key_segments = key_segments,
-                             .options = options,
-                             .step = step,
-                             .dq = d[0],
-                             .dk = d[1],
-                             .dv = d[2]});
+    for (size_t i = 0; i < 3; ++i) d.push_back(ctx.empty(saved[i].shape(), saved[i].dtype()));
+    run_backward(ctx,
+                 {.q = saved[0],
+                  .k = saved[1],
+                  .v = saved[2],
+                  .d_o = grad_out[0],
+                  .query_segments = query_segments,
+                  .key_segments = key_segments,
+                  .options = options,
+                  .step = step,
+                  .dq = d[0],
+                  .dk = d[1],
+                  .dv = d[2]},
+                 std::span(saved).subspan(3));
     for (int i = 0; i < 3; ++i) {
       if (grads.wanted(i)) grads.put(ctx, i, std::move(d[size_t(i)]));
     }
@@ -122,14 +139,13 @@ struct FlashAttention {
 
 Var attention(Context& ctx, const Var& qkv, const Segments& segments, int64_t heads,
               int64_t kv_heads, const AttentionOptions& options) {
-  return apply_single(ctx, FlashSelfAttention{segments, heads, kv_heads, options, ctx.step()},
-                      {qkv});
+  return apply_single(ctx, SelfAttention{segments, heads, kv_heads, options, ctx.step()}, {qkv});
 }
 
 Var attention(Context& ctx, const Var& q, const Var& k, const Var& v,
               const Segments& query_segments, const Segments& key_segments,
               const AttentionOptions& options) {
-  return apply_single(ctx, FlashAttention{query_segments, key_segments, options, ctx.step()},
+  return apply_single(ctx, CrossAttention{query_segments, key_segments, options, ctx.step()},
                       {q, k, v});
 }
 
