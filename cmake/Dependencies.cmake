@@ -2,7 +2,7 @@
 # What is missing is told once, with the packages to install (tools/packages.sh has the same names).
 set(missing_packages "")
 
-# tessera_require(PACKAGE FOUND NAME): notes that the distribution's PACKAGE is missing unless FOUND.
+# tessera_require(PACKAGE FOUND NAME): notes that PACKAGE is missing unless variable FOUND is true.
 macro(tessera_require package found name)
   if(NOT ${found})
     list(APPEND missing_packages ${package})

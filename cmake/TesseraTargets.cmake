@@ -1,8 +1,9 @@
 # tessera_library(NAME SOURCES ... [LINK ...]): a static library target of one folder.
-# tessera_isa_sources(NAME [BF16] FILES ...): adds FILES to library NAME once per instruction-set level;
-#   every copy is compiled with TESSERA_ISA set to its level, a value of tessera::Isa.
+# tessera_isa_sources(NAME [BF16] FILES ...): adds FILES to library NAME once per instruction-set
+#   level; every copy is compiled with TESSERA_ISA set to its level, a value of tessera::Isa.
 # tessera_program(NAME SOURCES ... [LINK ...]): an executable in build/bin.
-# tessera_test(NAME SOURCES ... [LINK ...] [LABELS ...]): a GoogleTest program, one ctest entry a case.
+# tessera_test(NAME SOURCES ... [LINK ...] [LABELS ...]): a GoogleTest program, one ctest entry a
+#   case.
 
 add_library(tessera_options INTERFACE)
 target_include_directories(tessera_options INTERFACE ${PROJECT_SOURCE_DIR})

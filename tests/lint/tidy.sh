@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # tidy.sh BUILD ROOT: runs clang-tidy with ROOT/.clang-tidy over the sources of libraries and
 # programs below ROOT that BUILD/compile_commands.json names, each once: files compiled per
-# instruction-set level are looked at with the flags of the first level. Tests are left out for time.
+# instruction-set level are looked at with the flags of the first level. Tests are left out: they
+# would double the time.
 set -euo pipefail
 build="$1"
 root="$(realpath "$2")"
