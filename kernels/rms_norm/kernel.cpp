@@ -64,6 +64,8 @@ void check_vector(std::string_view name, const Tensor& vector, const Tensor& x, 
 void check_common(const Tensor& x, const Tensor& weight, const Tensor& rstd) {
   check(x.rank() == 2 || x.rank() == 3, "rms_norm: x of shape {} is neither [R, C] nor [N, H, C]",
         x.shape());
+  check(sizes_of(x).heads * sizes_of(x).columns > 0, "rms_norm: x of shape {} has no columns",
+        x.shape());
   check_like_x("x", x, x);
   check_vector("weight", weight, x, x.shape(-1));
   check_vector("rstd", rstd, x, sizes_of(x).rows * sizes_of(x).heads);

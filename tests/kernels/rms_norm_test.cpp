@@ -290,7 +290,9 @@ TEST(RmsNorm, BadInputIsNamed) {
                      kEps);
       },
       "rms_norm: f32 residual of shape [2, 5] does not match x, f32 of shape [2, 4]"));
-  const Var w(ctx.zeros({4}, DType::f32));
+  const Var w(ctx.zeros({4}, DType::f32)), none(ctx.zeros({2, 0}, DType::f32));
+  EXPECT_TRUE(fails_with([&] { rms_norm(ctx, none, w, kEps); },
+                         "rms_norm: x of shape [2, 0] has no columns"));
   EXPECT_TRUE(fails_with(
       [&] { qk_norm(ctx, x, w, w, 2, 1, kEps); },
       "qk_norm: qkv of shape [2, 4] does not hold 2 + 2 * 1 heads of q_weight's shape [4]"));
