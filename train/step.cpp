@@ -123,7 +123,7 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
   for (const Batch& batch : micro_batches) result.targets += batch.target_count();
   check(result.targets > 0, "step: no token of the batch has a target; use a longer context");
   const LossOptions loss{.ignore_index = kIgnoreTarget,
-                         .z_loss = float(options.z_loss),
+                         .z_loss = options.z_loss,
                          .scale = 1.0 / double(result.targets),
                          .chunk = options.loss_chunk};
   const GradientsOfStep gradients(model);

@@ -1,7 +1,6 @@
 #include "train/trainer.h"
 
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/launch/cpu/isa.h"
@@ -23,6 +22,13 @@ std::vector<NamedTensor> checkpoint_tensors(const AdamW& optimizer) {
   std::vector<NamedTensor> tensors;
   for (auto& [name, tensor] : optimizer.state()) tensors.push_back({name, tensor});
   return tensors;
+}
+
+// Checked here, before anything is written.
+Loader open_loader(const RunConfig& config) {
+  Loader loader(loader_config(config));
+  loader.check_vocabulary(config.model.vocab_size);
+  return loader;
 }
 
 }  // namespace
@@ -127,12 +133,11 @@ void Trainer::save_checkpoint() {
 Trainer::Trainer(const RunConfig& config, bool resume)
     : config_(config),
       ctx_(context_options(config, Device::cpu)),
-      loader_(loader_config(config)),
+      loader_(open_loader(config)),
       model_(ctx_, config.model, compute_options(config)),
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),
       checkpoints_(prepare_run_folder(config, resume) / "checkpoints", config.checkpoint.keep),
       console_(config.training.steps) {
-  loader_.check_vocabulary(config.model.vocab_size);
   if (!resume || !restore()) {
     initialize(ctx_, model_.parameters(), config.run.seed);
     optimizer_.copy_masters(ctx_);

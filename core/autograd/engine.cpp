@@ -1,7 +1,8 @@
 #include "core/autograd/engine.h"
 
-#include <map>
+#include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace tessera {
 namespace {
@@ -15,48 +16,37 @@ class BackwardWalk {
           "backward: the root does not depend on any variable that requires a gradient");
     check(grad.shape() == root.value().shape(), "backward: root of shape {}, gradient of shape {}",
           root.value().shape(), grad.shape());
-    const Edge& edge = root.producer();
-    count_consumers(edge.node.get());
-    Tensor& pending = slot(edge);
+    collect(root.producer().node.get());
+    Tensor& pending = slot(root.producer());
     check(!pending.defined(), "backward: the same root was given twice");
     pending = std::move(grad);
   }
 
   void run() {
-    for (auto& [node, consumers] : consumers_) {
-      if (consumers == 0) ready_.emplace(depth_[node], node);
-    }
-    while (!ready_.empty()) {
-      const auto last = std::prev(ready_.end());
-      Node* node = last->second;
-      ready_.erase(last);
-      visit(*node);
-    }
+    for (auto node = order_.rbegin(); node != order_.rend(); ++node) visit(**node);
   }
 
  private:
   static LeafNode* as_leaf(Node* node) { return dynamic_cast<LeafNode*>(node); }
 
-  // Numbers reachable nodes in depth-first post-order (inputs before consumers) and counts edges
-  // into each.
-  void count_consumers(Node* root) {
-    if (as_leaf(root) || !consumers_.try_emplace(root, 0).second) return;
+  // Appends what `root` depends on in depth-first post-order: inputs before consumers. So the
+  // reverse of order_ visits every node after all its consumers.
+  void collect(Node* root) {
+    if (as_leaf(root) || !seen_.insert(root).second) return;
     std::vector<std::pair<Node*, size_t>> stack{{root, 0}};
     while (!stack.empty()) {
       auto& [node, next] = stack.back();
       if (next == node->inputs().size()) {
-        depth_[node] = depth_.size();
+        order_.push_back(node);
         stack.pop_back();
         continue;
       }
       Node* input = node->inputs()[next++].node.get();
-      if (!input || as_leaf(input)) continue;
-      const auto [entry, fresh] = consumers_.try_emplace(input, 0);
-      ++entry->second;
-      if (fresh) stack.emplace_back(input, 0);
+      if (input && !as_leaf(input) && seen_.insert(input).second) stack.emplace_back(input, 0);
     }
   }
 
+  // Where the gradient of an output gathers until its node is visited.
   Tensor& slot(const Edge& edge) {
     if (LeafNode* leaf = as_leaf(edge.node.get())) return leaf->grad();
     auto& slots = pending_[edge.node.get()];
@@ -67,25 +57,22 @@ class BackwardWalk {
   void visit(Node& node) {
     std::vector<Tensor> grad_outputs = std::move(pending_[&node]);
     pending_.erase(&node);
-    grad_outputs.resize(size_t(node.outputs()));
-    std::vector<Tensor*> targets;
-    for (const Edge& edge : node.inputs()) targets.push_back(edge.node ? &slot(edge) : nullptr);
-    GradSink sink(node, std::move(targets), add_);
-    node.backward(ctx_, grad_outputs, sink);
-    sink.finish(ctx_);
-    node.finish(ctx_);
-    for (const Edge& edge : node.inputs()) {
-      Node* input = edge.node.get();
-      if (input && !as_leaf(input) && --consumers_[input] == 0)
-        ready_.emplace(depth_[input], input);
+    const bool reached = std::any_of(grad_outputs.begin(), grad_outputs.end(),
+                                     [](const Tensor& grad) { return grad.defined(); });
+    if (reached) {
+      std::vector<Tensor*> targets;
+      for (const Edge& edge : node.inputs()) targets.push_back(edge.node ? &slot(edge) : nullptr);
+      GradSink sink(node, std::move(targets), add_);
+      node.backward(ctx_, grad_outputs, sink);
+      sink.finish(ctx_);
     }
+    node.finish(ctx_);
   }
 
   Context& ctx_;
   AddInto add_;
-  std::unordered_map<Node*, int> consumers_;
-  std::unordered_map<Node*, size_t> depth_;
-  std::map<size_t, Node*> ready_;
+  std::unordered_set<Node*> seen_;
+  std::vector<Node*> order_;
   std::unordered_map<Node*, std::vector<Tensor>> pending_;
 };
 

@@ -53,12 +53,12 @@ GradSink::Target GradSink::target(Context& ctx, int input, const Shape& shape, D
 void GradSink::put(Context& ctx, int input, Tensor grad) {
   const size_t i = size_t(input);
   Tensor& pending = *pending_[i];
+  if (const auto* leaf = dynamic_cast<LeafNode*>(node_.inputs()[i].node.get())) {
+    check(grad.dtype() == leaf->grad_dtype(), "autograd: {} gave {} a gradient of dtype {}, not {}",
+          node_.name(), leaf->name(), grad.dtype(), leaf->grad_dtype());
+    if (grad.storage()->tag() != leaf->grad_tag()) grad.storage()->retag(leaf->grad_tag());
+  }
   if (!pending.defined()) {
-    const auto* leaf = dynamic_cast<LeafNode*>(node_.inputs()[i].node.get());
-    check(!leaf || grad.dtype() == leaf->grad_dtype(),
-          "autograd: {} gave {} a gradient of dtype {}, not {}", node_.name(),
-          node_.inputs()[i].node->name(), grad.dtype(), leaf ? leaf->grad_dtype() : grad.dtype());
-    if (leaf && grad.storage()->tag() != leaf->grad_tag()) grad.storage()->retag(leaf->grad_tag());
     pending = std::move(grad);
   } else if (pending.is_exclusive()) {
     add_(ctx, pending, grad);

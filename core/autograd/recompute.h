@@ -11,7 +11,9 @@ namespace tessera {
 using Segment = std::function<std::vector<Var>(std::span<const Var> inputs)>;
 
 // Runs `segment` without recording and keeps only its inputs; backward runs it again, this time
-// recording, and propagates through it. Gradients are bitwise those of the plain call.
+// recording, and propagates through it. Gradients are bitwise those of the plain call, but where an
+// input is used several times inside and its gradient has other parts from outside: these are added
+// in another order.
 std::vector<Var> recompute(Context& ctx, Segment segment, std::vector<Var> inputs);
 
 }  // namespace tessera

@@ -89,7 +89,7 @@ DeviceBatch device_batch(Context& ctx, const LlamaBatch& batch) {
 LossOptions mean_loss(const LlamaSpec& spec, const LlamaBatch& batch) {
   const auto targets =
       std::count_if(batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; });
-  return {.z_loss = float(spec.z_loss), .scale = 1.0 / double(targets), .chunk = 7};
+  return {.z_loss = spec.z_loss, .scale = 1.0 / double(targets), .chunk = 7};
 }
 
 // Two layers, grouped queries, a window shorter than the longest document.
@@ -171,8 +171,10 @@ class LlamaTest : public testing::TestWithParam<Case> {
   LlamaSpec spec() const { return spec_of(GetParam().tied, GetParam().extras); }
 };
 
+// Kernels take RMSNorm's eps = 1e-5 as a float, 3e-8 off: 3e-13 / mean(x^2), with mean(x^2) of
+// about 0.01 in the embedding.
 TEST_P(LlamaTest, F64GradientsEqualTheReference) {
-  expect_close(spec(), options(DType::f64), 1e-11);
+  expect_close(spec(), options(DType::f64), 1e-10);
 }
 
 // The figure that the project promises for f32: 1e-5, about 80 roundings of 2^-24 in a row.

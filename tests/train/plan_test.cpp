@@ -89,7 +89,7 @@ INSTANTIATE_TEST_SUITE_P(
               "model.qkv_bias=true", "model.sliding_window=7", "attention.dropout=0.1",
               "attention.softcap=20", "memory.recompute=block", "memory.loss_chunk=17",
               "training.z_loss=1e-4", "training.accumulation=2", "data.document_mask=true"}}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& named) { return named.param.name; });
 
 // Attention keeps O(T) for flash and O(T^2) for standard.
 TEST(Plan, ActivationsGrowLinearlyWithFlashAndQuadraticallyWithStandard) {
