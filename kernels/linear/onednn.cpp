@@ -2,10 +2,12 @@
 
 #include <omp.h>
 
-#include <compare>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
 
 namespace tessera {
 namespace {
@@ -17,7 +19,12 @@ struct PlanKey {
   int64_t m, n, k, lda, ldb, ldc;
   bool transpose_a, transpose_b, accumulate, bias, f32_output;
   int threads;
-  auto operator<=>(const PlanKey&) const = default;
+
+  auto fields() const {
+    return std::tie(m, n, k, lda, ldb, ldc, transpose_a, transpose_b, accumulate, bias, f32_output,
+                    threads);
+  }
+  bool operator<(const PlanKey& other) const { return fields() < other.fields(); }
 };
 
 PlanKey key_of(const MatmulArgs& args, int threads) {
