@@ -191,11 +191,15 @@ TEST(RmsNorm, GradientsInDouble) {
     return rms_norm(c, in[0], in[1], kEps);
   };
   EXPECT_TRUE(gradcheck_op(ctx, norm, double_inputs(ctx, {{4, 7}, {7}}), add_into));
-  // x is used twice: its gradient accumulates in place.
-  const auto twice = [](Context& c, const std::vector<Var>& in) {
-    return add(c, rms_norm(c, in[0], in[1], kEps), in[0]);
+  // x is used twice: its gradient accumulates in place, or apart where the first is shared.
+  const auto twice = [&](Context& c, const std::vector<Var>& in) {
+    return add(c, norm(c, in), norm(c, in));
   };
   EXPECT_TRUE(gradcheck_op(ctx, twice, double_inputs(ctx, {{4, 7}, {7}}), add_into));
+  const auto with_input = [&](Context& c, const std::vector<Var>& in) {
+    return add(c, norm(c, in), in[0]);
+  };
+  EXPECT_TRUE(gradcheck_op(ctx, with_input, double_inputs(ctx, {{4, 7}, {7}}), add_into));
 }
 
 TEST(AddRmsNorm, GradientsInDouble) {
