@@ -217,6 +217,19 @@ TEST_F(LoaderTest, RestoresBackwards) {
   }
 }
 
+// The cursors are used, not only carried: a walk from the epoch's start would not notice a bad one.
+TEST_F(LoaderTest, RestoresFromTheCursors) {
+  Loader loader(config(true));
+  read_rows(loader, 10);
+  LoaderState state = loader.state();
+  ASSERT_EQ(state.cursors.size(), 2u);
+  EXPECT_GT(state.cursors[0].document, 0u);
+  state.cursors[0].document = 200;
+  EXPECT_TRUE(contains(error_of([&] { loader.restore(state); }), "names document 200 of 200"));
+  state.cursors.pop_back();
+  EXPECT_TRUE(contains(error_of([&] { loader.restore(state); }), "damaged"));
+}
+
 TEST_F(LoaderTest, StateOfOtherDataOrSettingsIsRejected) {
   const LoaderState state = Loader(config()).state();
   const auto rejects = [&](const LoaderConfig& other) {

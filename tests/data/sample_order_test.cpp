@@ -146,6 +146,15 @@ TEST(WindowOrder, NothingIsLeftOutForever) {
   }
 }
 
+// Even where the windows fit exactly, the cuts between samples fall anywhere.
+TEST(WindowOrder, OriginsMoveByAWholeStride) {
+  const WindowOrder order(8 * 7 + 1, 7, 5, 0);
+  std::set<uint64_t> offsets;
+  for (uint64_t n = 0; n < 100 * order.windows_per_epoch(); ++n)
+    offsets.insert(order.at(n).begin % 7);
+  EXPECT_EQ(offsets.size(), 7u);
+}
+
 TEST(WindowOrder, DiffersBySeedFileAndEpoch) {
   const auto begins = [](uint64_t seed, size_t file, uint64_t epoch) {
     const WindowOrder order(10000, 16, seed, file);
