@@ -14,7 +14,8 @@ struct DeviceBatch {
   Tensor targets;   // i32 [N]: the token to predict; -100: none. Undefined when only generating.
   Tensor segments;  // i32 [S + 1]: rows at which documents start and N at the end; attention stays
                     // inside one
-  bool training = true;  // dropout applies
+  bool documents = false;  // a segment is a document or part of one; false: a whole sequence
+  bool training = true;    // dropout applies
 };
 
 }  // namespace tessera

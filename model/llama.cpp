@@ -103,8 +103,8 @@ Llama::Stream Llama::block(Context& ctx, int index, const Stream& in,
   {
     const NameScope part(ctx, "attention");
     Var qkv = projected_qkv(ctx, layer, normed, batch.positions);
-    attended = attention(ctx, qkv, {batch.segments, batch.context}, config_.heads, config_.kv_heads,
-                         attention_options(index, batch.training));
+    attended = attention(ctx, qkv, {batch.segments, batch.context, batch.documents}, config_.heads,
+                         config_.kv_heads, attention_options(index, batch.training));
     attended = linear(ctx, attended, layer.attention_output);
   }
   auto joined = add_rms_norm(ctx, residual, attended, layer.mlp_norm, eps);

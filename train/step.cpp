@@ -109,6 +109,7 @@ DeviceBatch upload(Context& ctx, const Batch& batch) {
   device.tokens = upload_ints(ctx, batch.tokens, n);
   device.positions = upload_ints(ctx, batch.positions, n);
   device.targets = upload_ints(ctx, batch.targets, n);
+  device.documents = !batch.cu_seqlens.empty();
   const std::vector<int32_t> rows =
       batch.cu_seqlens.empty() ? row_offsets(batch) : batch.cu_seqlens;
   // Room for a document per token: how many there are must not change the memory plan.

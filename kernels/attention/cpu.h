@@ -27,6 +27,8 @@ struct AttentionProblem {
   int64_t q_heads = 1, kv_heads = 1;   // query head h reads kv head h / (q_heads / kv_heads)
   int64_t head_dim = 1;                // D, 1 .. 256
   int64_t segments = 1;
+  bool documents = false;  // segments differ in length and number from call to call: workspace
+                           // depends on neither
   int64_t max_q = 0,
           max_k = 0;  // upper bounds of the segments' lengths; the fewer, the less workspace
   const int32_t* cu_q = nullptr;  // first token of each segment, and their end: [segments + 1]

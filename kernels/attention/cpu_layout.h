@@ -78,8 +78,10 @@ constexpr int64_t padded_rows(int64_t tokens, int64_t segments) {
 
 // A unit is one kv head of one segment with its group of query heads. If the units are enough to
 // keep all threads busy, each is done by one thread, which keeps its operands in that thread's
-// cache; otherwise the threads share them.
+// cache; otherwise the threads share them. Sharing needs room for all segments at once, so
+// documents of unknown number are never shared.
 constexpr bool one_thread_per_unit(const AttentionProblem& p, int64_t threads) {
+  if (p.documents) return true;
   const bool equal = p.max_q * p.segments == p.q_tokens && p.max_k * p.segments == p.k_tokens;
   const int64_t units = equal ? p.segments * p.kv_heads : p.kv_heads;
   return threads == 1 || units * 5 >= round_up(units, threads) * 4;

@@ -143,6 +143,7 @@ AttentionProblem problem_of(const Context& ctx, const Args& args, uint32_t step)
                            .kv_heads = args.k.shape(1),
                            .head_dim = args.q.shape(2),
                            .segments = args.query_segments.offsets.shape(0) - 1,
+                           .documents = args.query_segments.documents,
                            .max_q = args.query_segments.longest,
                            .max_k = args.key_segments.longest,
                            .causal = o.causal,

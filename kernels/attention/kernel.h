@@ -26,6 +26,7 @@ struct Segments {
   Tensor offsets;       // i32 [S + 1], from 0 to N, not decreasing
   int64_t longest = 0;  // an upper bound of their lengths. Workspace depends on it and on N, not on
                         // the offsets, so that a plan on `meta` needs no data.
+  bool documents = false;  // segments are of any number and lengths; false: all of one length
 };
 
 // Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64), with any strides but

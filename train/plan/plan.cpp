@@ -12,6 +12,10 @@ Batch blank_batch(const RunConfig& config) {
   batch.samples = config.training.batch;
   batch.context = config.model.context;
   batch.targets.assign(size_t(batch.samples * batch.context), 0);
+  if (config.data.document_mask) {
+    for (int64_t i = 0; i <= batch.samples; ++i)
+      batch.cu_seqlens.push_back(int32_t(i * batch.context));
+  }
   return batch;
 }
 
