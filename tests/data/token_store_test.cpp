@@ -322,6 +322,8 @@ TEST_F(BadTokenFile, OffsetsThatAreWrong) {
   EXPECT_TRUE(contains(open_error(), "document_offsets[2] is 1 after 1"));
   replace_val_offsets({0, 1, 3});
   EXPECT_TRUE(contains(open_error(), "ends at 3, but there are 2 tokens"));
+  replace_val_offsets({0, 1});
+  EXPECT_TRUE(contains(open_error(), "ends at 1, but there are 2 tokens"));
 }
 
 TEST_F(BadTokenFile, TokenIdOutsideTheVocabulary) {
