@@ -1,14 +1,13 @@
 // prepare-data: text files to an HDF5 token file.
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <map>
 
-#include "core/check.h"
+#include "core/program/program.h"
+#include "core/program/stop_signal.h"
 #include "data/prepare.h"
 
 namespace {
@@ -24,31 +23,6 @@ Examples:
   prepare-data --tokenizer byte --glob '*.cpp,*.h,*.md' -o sources.h5 ~/project
   prepare-data --tokenizer byte --field text --val-fraction 0.01 -o web.h5 'crawl/*.jsonl'
 )";
-
-// SIGINT, SIGTERM and SIGHUP are held back and seen by check_none(), so that leaving cleans up as
-// an error does.
-class Interrupts {
- public:
-  Interrupts() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
-    fd_ = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
-  }
-  ~Interrupts() { close(fd_); }
-  Interrupts(const Interrupts&) = delete;
-  Interrupts& operator=(const Interrupts&) = delete;
-
-  void check_none() const {
-    signalfd_siginfo info;
-    if (read(fd_, &info, sizeof info) != ssize_t(sizeof info)) return;
-    fail("interrupted by {}; nothing was written", strsignal(int(info.ssi_signo)));
-  }
-
- private:
-  int fd_ = -1;
-};
 
 // One line on standard error that is redrawn, on a terminal only.
 class ProgressLine {
@@ -116,38 +90,24 @@ void declare(CLI::App& app, PrepareConfig& config) {
   app.add_option("--seed", config.seed, "of the draw of documents")->capture_default_str();
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("Turn text into a token file (HDF5) for training.", "prepare-data");
-  PrepareConfig config;
-  declare(app, config);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return 0;
-  } catch (const CLI::ParseError& e) {
-    fail("{} (see prepare-data --help)", e.what());
-  }
+void run(const PrepareConfig& config) {
   const auto start = Clock::now();
-  const Interrupts interrupts;
+  const StopSignal stop;
   const PrepareSummary summary = [&] {
     ProgressLine line(start);
     return prepare(config, [&](const PrepareProgress& progress) {
-      interrupts.check_none();
+      check(!stop.received(), "interrupted by {}; nothing was written", strsignal(stop.received()));
       line.show(progress);
     });
   }();
   print_summary(config, summary, std::chrono::duration<double>(Clock::now() - start).count());
-  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "prepare-data: {}\n", e.what());
-    return 1;
-  }
+  CLI::App app("Turn text into a token file (HDF5) for training.", "prepare-data");
+  PrepareConfig config;
+  declare(app, config);
+  return run_program(app, argc, argv, [&] { run(config); });
 }

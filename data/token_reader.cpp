@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "core/check.h"
-#include "data/hdf5_handle.h"
+#include "core/hdf5/handle.h"
 #include "data/token_layout.h"
 #include "data/token_store.h"
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "data/hdf5_handle.h"
+#include "core/hdf5/handle.h"
 #include "data/output_file.h"
 #include "data/token_layout.h"
 #include "data/token_store.h"

@@ -6,8 +6,10 @@
 
 namespace tessera {
 
-// Declares options on `app`, parses, runs `body` and returns the exit status: 0, or 1 after one line on stderr
-// ("NAME: what is wrong") for bad arguments and every exception. `--help` prints the help and returns 0.
+// Declares options on `app`, parses, runs `body` and returns the exit status: 0, or 1 after one
+// line on stderr
+// ("NAME: what is wrong") for bad arguments and every exception. `--help` prints the help and
+// returns 0.
 int run_program(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
 
 }  // namespace tessera

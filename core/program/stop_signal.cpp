@@ -5,6 +5,8 @@
 namespace tessera {
 namespace {
 
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
+
 // A signal handler can reach nothing but static storage.
 std::atomic<int> received_signal{0};
 
@@ -17,15 +19,15 @@ void remember(int signal) {
 
 StopSignal::StopSignal() {
   received_signal = 0;
-  std::signal(SIGINT, remember);
-  std::signal(SIGTERM, remember);
+  for (const int signal : kSignals) std::signal(signal, remember);
 }
 
 StopSignal::~StopSignal() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
 }
 
-int StopSignal::received() const { return received_signal; }
+int StopSignal::received() const {
+  return received_signal;
+}
 
 }  // namespace tessera

@@ -1,11 +1,11 @@
-// SIGINT and SIGTERM as a question that a long loop asks.
+// SIGINT, SIGTERM and SIGHUP as a question that a long loop asks.
 #pragma once
 
 #include <csignal>
 
 namespace tessera {
 
-// While alive, the first SIGINT or SIGTERM is remembered and a second one ends the process at once.
+// While alive, the first of these signals is remembered and a second one ends the process at once.
 class StopSignal {
  public:
   StopSignal();

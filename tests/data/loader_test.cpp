@@ -11,7 +11,7 @@
 #include <set>
 #include <thread>
 
-#include "data/hdf5_handle.h"
+#include "core/hdf5/handle.h"
 #include "data/prefetcher.h"
 #include "tests/data/support.h"
 

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "core/random.h"
-#include "data/hdf5_handle.h"
+#include "core/hdf5/handle.h"
 #include "tests/data/support.h"
 
 namespace tessera {
