@@ -35,8 +35,6 @@ class Backward {
         one_thread_(one_thread_per_unit(p_, threads)),
         format_{sizeof(E), kPack<E>, sizeof(T)},
         head_(head_layout(p_.head_dim, format_)),
-        block_(key_block(p_.head_dim)),
-        stride_(padded_stride(block_)),
         scale_(p_),
         dropout_(p_),
         arena_(static_cast<std::byte*>(args.workspace)),
@@ -102,7 +100,7 @@ class Backward {
         prepare(band, head_of(segment, head, worker), begin);
       }
     }
-    for (int64_t block = 0; block * block_ < band.keys; ++block) {
+    for (int64_t block = 0; block * kKeyBlock < band.keys; ++block) {
       key_block_gradients(band, segment, kv_head, block, worker);
     }
     for (int64_t head = first; head < first + group(); ++head) {
@@ -114,7 +112,7 @@ class Backward {
 
   void run_shared() const {
     const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
-    const BlockSlots keys{p_.cu_k, p_.segments, block_};
+    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
     const auto each_query_block = [&](const auto& body) {
       parallel_tasks(threads_, queries.count() * p_.q_heads, [&](int64_t task, int) {
         int64_t segment, block;
@@ -125,7 +123,7 @@ class Backward {
     each_query_block([&](const Band& band, const Head& head, int64_t block) {
       prepare(band, head, block * kQueryBlock);
       const Range rows{block * kQueryBlock, smaller(band.queries, (block + 1) * kQueryBlock)};
-      head.progress[block] = blocks_of(band.keys_of(rows), block_).begin;
+      head.progress[block] = blocks_of(band.keys_of(rows), kKeyBlock).begin;
     });
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int worker) {
       int64_t segment, block;
@@ -179,7 +177,7 @@ class Backward {
                      segment,
                      kv_head,
                      block,
-                     {block * block_, smaller(band.keys, (block + 1) * block_)},
+                     {block * kKeyBlock, smaller(band.keys, (block + 1) * kKeyBlock)},
                      scratch_of(worker)};
     pack_keys(b);
     const Range blocks = blocks_of(band.queries_of(b.keys), kQueryBlock);
@@ -267,7 +265,7 @@ class Backward {
         const Range tile{first, smaller(block.keys.end, first + kTileRows)};
         const Range seen = shift(intersect(block.band.queries_of(tile), rows), -rows.begin);
         if (seen.empty()) continue;
-        multiply<true>(tile_rows(keys - key), Operand<E>{a + key, 1, stride_}, b,
+        multiply<true>(tile_rows(keys - key), Operand<E>{a + key, 1, kScoreStride}, b,
                        {c, smaller(head_.columns, c + kPanel<E>)},
                        {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
                        sums + key * head_.sum_stride, head_.sum_stride);
@@ -285,23 +283,23 @@ class Backward {
     const Range columns = whole_units(visible);
     const int tile = tile_rows(rows - row);
     const int64_t offset = row * head_.row_stride;
-    T* p = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.probabilities) + row * stride_
+    T* p = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.probabilities) + row * kScoreStride
                          : reinterpret_cast<T*>(b.scratch.tile_p);
-    T* ds = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.d_scores) + row * stride_
+    T* ds = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.d_scores) + row * kScoreStride
                           : reinterpret_cast<T*>(b.scratch.tile_ds);
     const int64_t panel = kPanel<E> * head_.steps;
     multiply<false>(tile, rows_operand(b.scratch.queries, offset),
                     Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel},
-                    columns, {0, head_.steps}, p, stride_);
+                    columns, {0, head_.steps}, p, kScoreStride);
     multiply<false>(tile, rows_operand(b.scratch.d_output, offset),
                     Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel},
-                    columns, {0, head_.steps}, ds, stride_);
+                    columns, {0, head_.steps}, ds, kScoreStride);
     differentiate(b, head, query, row, tile, count, columns, p, ds);
     const int64_t key_rows = round_up(b.keys.end - b.keys.begin, kPack<E>) / kPack<E>;
     const Operand<E> a = kPack<E> == 1
-                             ? Operand<E>{reinterpret_cast<const E*>(ds), stride_, 1}
+                             ? Operand<E>{reinterpret_cast<const E*>(ds), kScoreStride, 1}
                              : Operand<E>{reinterpret_cast<const E*>(b.scratch.tile_pairs),
-                                          padded_stride(block_ / 2), 1};
+                                          packed_score_stride(2), 1};
     multiply<true>(tile, a,
                    Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
                              key_rows * kPanel<E>},
@@ -323,14 +321,18 @@ class Backward {
 
   Row row_of_tile(const KeyBlock& b, const Head& head, int64_t query, int r, int64_t count,
                   Range columns, T* p, T* ds) const {
-    Row row{p + r * stride_,       ds + r * stride_, head.lse[query + r],
-            head.delta[query + r], nullptr,          columns};
+    Row row{p + r * kScoreStride,
+            ds + r * kScoreStride,
+            head.lse[query + r],
+            head.delta[query + r],
+            nullptr,
+            columns};
     if (r < count) {
       const Range seen = b.band.keys_of({query + r, query + r + 1});
       row.visible = intersect(columns, shift(seen, -b.keys.begin));
     }
     if (p_.dropout > 0) {
-      T* drawn = reinterpret_cast<T*>(b.scratch.keep) + r % 2 * stride_;
+      T* drawn = reinterpret_cast<T*>(b.scratch.keep) + r % 2 * kScoreStride;
       dropout_.row(head.index, head.token + query + r,
                    p_.cu_k[b.segment] + b.keys.begin + columns.begin, columns.end - columns.begin,
                    drawn);
@@ -378,13 +380,14 @@ class Backward {
         zero_around(terms_row.ds, columns, around);
       }
     } else {
-      const int64_t tile_stride = 2 * padded_stride(block_ / 2);
+      const int64_t tile_stride = 2 * packed_score_stride(2);
       for (int r = 0; r < tile; r += 2) {
         const Row even = row_of_tile(b, head, query, r, count, columns, p, ds);
         const Row odd = row_of_tile(b, head, query, r + 1, count, columns, p, ds);
         float* p_pairs =
-            reinterpret_cast<float*>(b.scratch.probabilities) + (row + r) / 2 * stride_;
-        float* ds_pairs = reinterpret_cast<float*>(b.scratch.d_scores) + (row + r) / 2 * stride_;
+            reinterpret_cast<float*>(b.scratch.probabilities) + (row + r) / 2 * kScoreStride;
+        float* ds_pairs =
+            reinterpret_cast<float*>(b.scratch.d_scores) + (row + r) / 2 * kScoreStride;
         bf16* ds_rows = reinterpret_cast<bf16*>(b.scratch.tile_pairs) + r * tile_stride;
         for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
           V p0, p1, ds0, ds1;
@@ -412,7 +415,6 @@ class Backward {
   bool one_thread_;
   ElementFormat format_;
   HeadLayout head_;
-  int64_t block_, stride_;  // rows of a block of keys; stride of rows of its scores
   ScoreScale scale_;
   DropoutMask dropout_;
   Arena arena_;  // what is left of the workspace after sums_

@@ -27,7 +27,6 @@ class Forward {
         threads_(threads),
         format_{sizeof(E), kPack<E>, sizeof(T)},
         head_(head_layout(p_.head_dim, format_)),
-        block_(key_block(p_.head_dim)),
         scale_(p_),
         dropout_(p_),
         arena_(static_cast<std::byte*>(args.workspace)),
@@ -85,7 +84,7 @@ class Forward {
   void run_unit(int64_t segment, int64_t kv_head, int worker, const ForwardScratch& scratch) {
     const Band band(p_, segment);
     const Packed packed = packed_at(worker, 0);
-    for (int64_t begin = 0; begin < band.keys; begin += block_) {
+    for (int64_t begin = 0; begin < band.keys; begin += kKeyBlock) {
       pack_key_block(band, segment, kv_head, begin, packed);
     }
     const int64_t group = p_.q_heads / p_.kv_heads;
@@ -98,13 +97,13 @@ class Forward {
 
   template <class ScratchOf>
   void run_shared(const ScratchOf& scratch_of) {
-    const BlockSlots keys{p_.cu_k, p_.segments, block_};
+    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int) {
       int64_t segment, block;
       if (!keys.locate(task % keys.count(), segment, block)) return;
       const int64_t kv_head = task / keys.count();
       const Packed packed = packed_at(kv_head, padded_start(p_.cu_k[segment], segment));
-      pack_key_block(Band(p_, segment), segment, kv_head, block * block_, packed);
+      pack_key_block(Band(p_, segment), segment, kv_head, block * kKeyBlock, packed);
     });
     // From the last block to the first: with causality, the longest first.
     const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
@@ -119,7 +118,7 @@ class Forward {
 
   void pack_key_block(const Band& band, int64_t segment, int64_t kv_head, int64_t begin,
                       const Packed& packed) const {
-    const int64_t rows = smaller(block_, band.keys - begin), token = p_.cu_k[segment] + begin;
+    const int64_t rows = smaller(kKeyBlock, band.keys - begin), token = p_.cu_k[segment] + begin;
     pack_transposed(rows_of<const S>(args_.k, token, kv_head, rows, p_.head_dim),
                     keys_at(packed, begin), head_.steps);
     pack_panels(rows_of<const S>(args_.v, token, kv_head, rows, p_.head_dim),
@@ -136,7 +135,7 @@ class Forward {
               reinterpret_cast<E*>(scratch.queries), head_.row_stride, head_.steps, padded);
     std::memset(scratch.output, 0, size_t(padded * head_.sum_stride) * sizeof(T));
     for (T& maximum : rows.maxima) maximum = T(kMasked);
-    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), block_);
+    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kKeyBlock);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       for (int64_t row = 0; row < rows.count; row += kTileRows) attend(rows, row, block);
     }
@@ -145,22 +144,21 @@ class Forward {
 
   // One tile of rows and one block of keys.
   void attend(Rows& rows, int64_t row, int64_t block) const {
-    const int64_t key = block * block_, count = smaller(kTileRows, rows.count - row);
+    const int64_t key = block * kKeyBlock, count = smaller(kTileRows, rows.count - row);
     const int64_t query = rows.begin + row;
-    const Range block_keys{key, smaller(rows.band.keys, key + block_)};
+    const Range block_keys{key, smaller(rows.band.keys, key + kKeyBlock)};
     const Range visible =
         shift(intersect(rows.band.keys_of({query, query + count}), block_keys), -key);
     if (visible.empty()) return;
     const Range columns = whole_units(visible);
-    const int64_t stride = padded_stride(block_);
     T* scores = reinterpret_cast<T*>(rows.scratch.scores);
     const int padded = tile_rows(rows.count - row);
     const E* queries = reinterpret_cast<const E*>(rows.scratch.queries) + row * head_.row_stride;
     multiply<false>(padded, Operand<E>{queries, head_.row_stride, 1},
                     Panels<E>{keys_at(rows.packed, key), kPanel<E>, kPanel<E> * head_.steps},
-                    columns, {0, head_.steps}, scores, stride);
+                    columns, {0, head_.steps}, scores, kScoreStride);
     for (int64_t r = 0; r < padded; ++r) {
-      T* s = scores + r * stride;
+      T* s = scores + r * kScoreStride;
       if (scale_.capped) apply_softcap(s, columns, T(scale_.inner));
       if (r < count) {
         const Range seen = shift(rows.band.keys_of({query + r, query + r + 1}), -key);
@@ -183,7 +181,7 @@ class Forward {
   // f32 and f64 probabilities take the place of the scores.
   Operand<E> probabilities(const Rows& rows) const {
     const std::byte* data = kPack<E> == 1 ? rows.scratch.scores : rows.scratch.probabilities;
-    return {reinterpret_cast<const E*>(data), padded_stride(block_ / kPack<E>), 1};
+    return {reinterpret_cast<const E*>(data), packed_score_stride(kPack<E>), 1};
   }
 
   TESSERA_INLINE static void mask(T* scores, Range columns) {
@@ -196,9 +194,8 @@ class Forward {
   // summed before.
   void softmax(Rows& rows, int64_t row, int tile, int64_t key, Range columns) const {
     alignas(64) T tile_max[16], shift_by[16], rescale[16];
-    const int64_t stride = padded_stride(block_);
     const T* scores = reinterpret_cast<const T*>(rows.scratch.scores);
-    for (int r = 0; r < tile; ++r) tile_max[r] = row_max(scores + r * stride, columns);
+    for (int r = 0; r < tile; ++r) tile_max[r] = row_max(scores + r * kScoreStride, columns);
     const V exponent{T(scale_.exponent)};
     for (int r = 0; r < tile; r += V::kLanes) {
       const int lanes = lanes_left<V>(tile - r);
@@ -239,7 +236,7 @@ class Forward {
   // without dropout.
   TESSERA_INLINE T exponentials(const Rows& rows, int64_t row, int r, int64_t key, Range columns,
                                 T shift_by) const {
-    T* scores = reinterpret_cast<T*>(rows.scratch.scores) + r * padded_stride(block_);
+    T* scores = reinterpret_cast<T*>(rows.scratch.scores) + r * kScoreStride;
     const T* keep = nullptr;
     if (p_.dropout > 0) {
       T* drawn = reinterpret_cast<T*>(rows.scratch.keep);
@@ -257,7 +254,7 @@ class Forward {
         p.store(scores + x);
       } else {
         p.store(reinterpret_cast<bf16*>(rows.scratch.probabilities) +
-                2 * r * padded_stride(block_ / 2) + x);
+                2 * r * packed_score_stride(2) + x);
       }
     }
     return reduce_add(sum);
@@ -294,7 +291,6 @@ class Forward {
   int threads_;
   ElementFormat format_;
   HeadLayout head_;
-  int64_t block_;  // rows of a block of keys
   ScoreScale scale_;
   DropoutMask dropout_;
   Arena arena_;

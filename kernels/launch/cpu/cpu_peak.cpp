@@ -5,19 +5,28 @@
 namespace tessera {
 namespace {
 
-// Enough independent accumulators to cover latency x throughput of the multiply-add (4 cycles, 2 a cycle).
+// Enough independent accumulators to cover latency x throughput of the multiply-add (4 cycles, 2 a
+// cycle).
 constexpr int kAccumulators = 12;
 
 #if defined(__AVX512F__)
 using Register = __m512;
 constexpr int kLanes = 16;
-[[gnu::always_inline]] inline Register set(float x) { return _mm512_set1_ps(x); }
-[[gnu::always_inline]] inline Register fma(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
+[[gnu::always_inline]] inline Register set(float x) {
+  return _mm512_set1_ps(x);
+}
+[[gnu::always_inline]] inline Register fma(Register a, Register b, Register c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
 #else
 using Register = __m256;
 constexpr int kLanes = 8;
-[[gnu::always_inline]] inline Register set(float x) { return _mm256_set1_ps(x); }
-[[gnu::always_inline]] inline Register fma(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
+[[gnu::always_inline]] inline Register set(float x) {
+  return _mm256_set1_ps(x);
+}
+[[gnu::always_inline]] inline Register fma(Register a, Register b, Register c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
 #endif
 
 template <class MultiplyAdd>

@@ -11,9 +11,12 @@ namespace {
 
 PeakCpu select(Isa isa) {
   switch (isa) {
-    case Isa::avx512_bf16: return peak_cpu<Isa::avx512_bf16>();
-    case Isa::avx512: return peak_cpu<Isa::avx512>();
-    case Isa::avx2: break;
+    case Isa::avx512_bf16:
+      return peak_cpu<Isa::avx512_bf16>();
+    case Isa::avx512:
+      return peak_cpu<Isa::avx512>();
+    case Isa::avx2:
+      break;
   }
   return peak_cpu<Isa::avx2>();
 }

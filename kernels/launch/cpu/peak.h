@@ -6,8 +6,9 @@
 
 namespace tessera {
 
-// FLOP/s of register-only multiply-adds on `threads` threads: the best of several bursts of about 2 ms.
-// For bf16 the rate of vdpbf16ps; without that instruction bf16 is computed in f32, and so is its peak.
+// FLOP/s of register-only multiply-adds on `threads` threads: the best of several bursts of about 2
+// ms. For bf16 the rate of vdpbf16ps; without that instruction bf16 is computed in f32, and so is
+// its peak.
 double measure_peak_flops(Isa isa, int threads, DType dtype);
 
 // One thread's burst of `iterations` rounds; returns the floating-point operations done.
