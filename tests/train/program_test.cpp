@@ -1,0 +1,168 @@
+// The programs as a user runs them: bad input ends with one clear line and status 1, killing one at
+// any moment loses nothing but the steps since the last checkpoint.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "core/random.h"
+#include "tests/data/support.h"
+
+namespace tessera {
+namespace {
+
+using test::contains;
+using test::read_text;
+using test::write_text;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+class ProgramTest : public testing::Test {
+ protected:
+  ProgramTest() {
+    std::string text;
+    for (int i = 0; text.size() < 20'000; ++i)
+      text += fmt::format("{} and {} make {}.\n", i % 7, i % 5, i % 7 + i % 5);
+    write_text(folder_ / "text.txt", text);
+    write_text(folder_ / "run.yaml", fmt::format(R"(
+run: {{output_dir: {0}/run, threads: 1}}
+model: {{vocab_size: 257, layers: 2, width: 32, heads: 4, kv_heads: 2, ffn_width: 64, context: 32}}
+data:
+  sources: [{{path: {0}/text.h5}}]
+schedule: {{warmup_steps: 5}}
+training: {{steps: 60, batch: 4}}
+checkpoint: {{every: 2, keep: 2}}
+evaluation: {{every: 0}}
+)",
+                                                 folder_.path().string()));
+    const Outcome prepared =
+        run("prepare-data", "--tokenizer byte --split tail -o text.h5 text.txt");
+    EXPECT_EQ(prepared.status, 0) << prepared.err;
+  }
+
+  // Starts a shell command in the folder; `exec` makes the program take the shell's place.
+  pid_t start(const std::string& command) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (chdir(folder_.path().c_str()) != 0) _exit(126);
+      const std::string line = command + " >out 2>err";
+      execl("/bin/bash", "bash", "-c", line.c_str(), nullptr);
+      _exit(127);
+    }
+    return child;
+  }
+
+  Outcome wait_for(pid_t child) const {
+    int status = 0;
+    waitpid(child, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_text(folder_ / "out"),
+            read_text(folder_ / "err")};
+  }
+
+  static std::string command(const std::string& program, const std::string& arguments) {
+    return fmt::format("exec {}/{} {}", TESSERA_PROGRAMS, program, arguments);
+  }
+  Outcome run(const std::string& program, const std::string& arguments,
+              const std::string& prefix = "") const {
+    return wait_for(start(prefix + command(program, arguments)));
+  }
+
+  void expect_error(const std::string& program, const std::string& arguments,
+                    const std::string& part) const {
+    const Outcome outcome = run(program, arguments);
+    EXPECT_EQ(outcome.status, 1) << arguments;
+    EXPECT_TRUE(outcome.err.starts_with(program + ": ")) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_TRUE(contains(outcome.err, part)) << arguments;
+  }
+
+  double last_loss() const {
+    std::istringstream lines(read_text(folder_ / "run/metrics.jsonl"));
+    std::string line, last;
+    while (std::getline(lines, line)) last = line;
+    const auto record = nlohmann::json::parse(last);
+    EXPECT_EQ(record.at("step"), 60);
+    return record.at("loss");
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(ProgramTest, BadInputEndsWithOneLineAndWritesNothing) {
+  expect_error("train", "", "no configuration given");
+  expect_error("train", "none.yaml", "none.yaml");
+  expect_error("train", "run.yaml --set optimizer.lrr=1", "optimizer.lr");
+  expect_error("train", "run.yaml --set optimizer.lr=fast", "optimizer.lr");
+  expect_error("train", "run.yaml --set optimizer.lr=-1", "optimizer.lr");
+  expect_error("train", "run.yaml --set model.kv_heads=3", "kv_heads");
+  expect_error("train", "run.yaml --set precision.mode=fp8", "fp8");
+  expect_error("train", "run.yaml --set run.device=cuda", "cuda");
+  expect_error("train", "run.yaml --set 'data.sources=[{path: none.h5}]'", "none.h5");
+  expect_error("train", "run.yaml --set 'data.sources=[{path: text.txt}]'", "text.txt");
+  expect_error("train", "run.yaml --set model.vocab_size=100", "vocab");
+  expect_error("train", "run.yaml --set model.context=50000", "50000");
+  expect_error("train", "run.yaml --set run.output_dir=/proc/none", "/proc/none");
+  expect_error("train", "run.yaml --sett a=b", "--help");
+  std::filesystem::resize_file(folder_ / "text.h5",
+                               std::filesystem::file_size(folder_ / "text.h5") / 2);
+  expect_error("train", "run.yaml", "text.h5");
+  expect_error("plan", "none.yaml", "none.yaml");
+  expect_error("generate", "run", "run");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
+}
+
+TEST_F(ProgramTest, TrainsGeneratesAndPlans) {
+  EXPECT_EQ(run("train", "run.yaml").status, 0);
+  const Outcome text = run("generate", "run --prompt '3 and ' -n 20 --temperature 0");
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_TRUE(text.out.starts_with("3 and ")) << text.out;
+  const Outcome plan = run("plan", "run.yaml --json");
+  EXPECT_EQ(plan.status, 0) << plan.err;
+  EXPECT_GT(nlohmann::json::parse(plan.out).at("peak_bytes").get<int64_t>(), 0);
+  EXPECT_EQ(run("train", "--schema").status, 0);
+  EXPECT_EQ(run("train", "run/config.yaml --print-config").status, 0);
+  expect_error("train", "run.yaml", "--resume");
+  expect_error("train", "run.yaml --resume --set model.width=64", "shape");
+  expect_error("generate", "run --prompt x --temperature -1", "--temperature");
+}
+
+TEST_F(ProgramTest, KilledAtAnyMomentItResumesToTheSameLoss) {
+  ASSERT_EQ(run("train", "run.yaml").status, 0);
+  const double expected = last_loss();
+  std::filesystem::remove_all(folder_ / "run");
+  const Philox random(11, purpose_id("kill"), 0);
+  for (int i = 0; i < 20; ++i) {
+    const pid_t child = start(command("train", "run.yaml --resume"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100 + random.below(uint64_t(i), 500)));
+    kill(child, SIGKILL);
+    wait_for(child);
+  }
+  const Outcome last = run("train", "run.yaml --resume");
+  EXPECT_EQ(last.status, 0) << last.err;
+  EXPECT_FALSE(contains(last.out, "warning")) << last.out;
+  EXPECT_EQ(last_loss(), expected);
+}
+
+TEST_F(ProgramTest, AFullDiskCostsTheCheckpointNotTheRun) {
+  ASSERT_EQ(run("train", "run.yaml --set training.steps=6 --set schedule.type=constant").status, 0);
+  // No file may grow beyond 64 KiB; the tensors need more.
+  const Outcome full = run("train", "run.yaml --resume --set schedule.type=constant",
+                           "ulimit -f 64; trap '' XFSZ; ");
+  EXPECT_EQ(full.status, 0) << full.err;
+  EXPECT_TRUE(contains(full.out, "warning: no checkpoint of step 8")) << full.out;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/step_6/manifest.json"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run/checkpoints/step_60"));
+  EXPECT_EQ(run("train", "run.yaml --resume --set schedule.type=constant").status, 0);
+}
+
+}  // namespace
+}  // namespace tessera
