@@ -26,7 +26,7 @@ void Report::row(const Row& row, const Peaks& peaks, const nlohmann::ordered_jso
                                      {"calls", row.time.calls},
                                      {"windows", row.time.windows},
                                      {"windows_dropped", row.time.dropped}};
-    record.update(extra);
+    if (!extra.is_null()) record.update(extra);
     fmt::print("{}\n", record.dump());
   } else {
     fmt::print("{:<52} {:>10.3f} {:>10} {:>10.1f} {:>8.1f}%{}\n", row.name, row.time.seconds * 1e3,
