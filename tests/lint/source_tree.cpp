@@ -1,5 +1,7 @@
 #include "tests/lint/source_tree.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <fstream>
@@ -53,7 +55,7 @@ size_t quoted_end(std::string_view text, size_t begin) {
 size_t raw_end(std::string_view text, size_t begin) {
   const size_t open = text.find('(', begin);
   if (open == std::string_view::npos) return text.size();
-  const std::string close = ")" + std::string(text.substr(begin + 1, open - begin - 1)) + "\"";
+  const std::string close = fmt::format("){}\"", text.substr(begin + 1, open - begin - 1));
   const size_t end = text.find(close, open);
   return end == std::string_view::npos ? text.size() : end + close.size();
 }
