@@ -6,8 +6,8 @@
 #include <csignal>
 #include <numeric>
 
-#include "core/random.h"
 #include "core/hdf5/handle.h"
+#include "core/random.h"
 #include "tests/data/support.h"
 
 namespace tessera {
