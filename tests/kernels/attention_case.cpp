@@ -127,6 +127,7 @@ const AttentionCase kCases[] = {
      .head_dim = 48,
      .window_left = 20,
      .window_right = 3,
+     .documents = true,
      .tail = 40},
     {.name = "nothing_to_see",
      .segments = {{9, 0}, {0, 7}},
@@ -154,6 +155,7 @@ const AttentionCase kCases[] = {
      .head_dim = 40,
      .causal = true,
      .dropout = 0.5,
+     .documents = true,
      .tail = 3},
     {.name = "large_1", .segments = {{1, 1}}, .q_factor = 5, .kv_factor = 3},
     {.name = "large_2", .segments = {{2, 2}}, .causal = true, .q_factor = 5, .kv_factor = 3},
@@ -195,6 +197,7 @@ AttentionProblem make_problem(const AttentionCase& c, DType dtype) {
   p.kv_heads = c.kv_heads;
   p.head_dim = c.head_dim;
   p.segments = int64_t(c.segments.size());
+  p.documents = c.documents;
   for (const auto& [queries, keys] : c.segments) {
     p.max_q = std::max<int64_t>(p.max_q, queries);
     p.max_k = std::max<int64_t>(p.max_k, keys);

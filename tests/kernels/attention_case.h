@@ -21,6 +21,7 @@ struct AttentionCase {
   int64_t window_left = -1, window_right = -1;
   double softcap = 0, dropout = 0;
   double q_factor = 1, kv_factor = 1;  // of the standard deviation of the inputs
+  bool documents = false;              // segments of any number and lengths
   int tail = 0;                        // tokens after the last segment
 };
 std::ostream& operator<<(std::ostream& out, const AttentionCase& c);

@@ -16,14 +16,15 @@ std::string name_of(AttentionBackend backend) {
   return backend == AttentionBackend::flash ? "flash" : "standard";
 }
 
-Segments make_segments(Context& ctx, const std::vector<int32_t>& offsets, int64_t longest) {
-  return {make_tokens(ctx, offsets), longest};
+Segments make_segments(Context& ctx, const std::vector<int32_t>& offsets, int64_t longest,
+                       bool documents = false) {
+  return {make_tokens(ctx, offsets), longest, documents};
 }
 Segments query_segments(Context& ctx, const AttentionCase& c) {
-  return make_segments(ctx, query_offsets(c), make_problem(c, DType::f32).max_q);
+  return make_segments(ctx, query_offsets(c), make_problem(c, DType::f32).max_q, c.documents);
 }
 Segments key_segments(Context& ctx, const AttentionCase& c) {
-  return make_segments(ctx, key_offsets(c), make_problem(c, DType::f32).max_k);
+  return make_segments(ctx, key_offsets(c), make_problem(c, DType::f32).max_k, c.documents);
 }
 
 AttentionOptions make_options(const AttentionCase& c, AttentionBackend backend) {
