@@ -89,7 +89,8 @@ void fill(Context& ctx, const RopeTable& table, const std::vector<double>& frequ
   T *cos = table.cos.data<T>(), *sin = table.sin.data<T>();
   parallel_for(ctx.threads(), table.cos.shape(0), 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * half; i < end * half; ++i) {
-      const double angle = double(i / half) * frequencies[size_t(i % half)];
+      const int64_t position = i / half;
+      const double angle = double(position) * frequencies[size_t(i % half)];
       cos[i] = T(amplitude * std::cos(angle));
       sin[i] = T(amplitude * std::sin(angle));
     }
