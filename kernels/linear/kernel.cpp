@@ -80,18 +80,7 @@ void matmul_f64(Context& ctx, const MatmulArgs& p) {
   });
 }
 
-// On x W^T with few rows or few columns sgemm is 4-20% slower than oneDNN's batch-reduce kernels,
-// elsewhere 1-10% faster (Zen 4, 2 threads: 2048 x 512 x 512 at 168 and 198 GFLOP/s).
-bool primitive_is_faster(const MatmulArgs& p) {
-  constexpr int64_t kFewest = 64, kFew = 512;
-  const auto [m, n, k] = sizes_of(p);
-  return p.transpose_b && !p.transpose_a && !p.accumulate && !p.bias.defined() && m >= kFewest &&
-         std::min(m, n) <= kFew;
-}
-
 void matmul_f32(Context& ctx, MatmulArgs p) {
-  if (primitive_is_faster(p) && ctx.isa() >= Isa::avx512 && primitive_matmul(ctx, p)) return;
-  if (ctx.is_meta()) return;
   if (p.bias.defined()) {
     fill_rows<float>(ctx, p.c, p.bias);
     p.accumulate = true;
@@ -136,7 +125,7 @@ void matmul_widened(Context& ctx, const MatmulArgs& p) {
   const bool narrow = p.c.dtype() == DType::bf16;
   if (narrow && p.accumulate) wide.c = widened(ctx, p.c);
   if (narrow && !p.accumulate) wide.c = ctx.empty(p.c.shape(), DType::f32, MemoryTag::workspace);
-  matmul_f32(ctx, wide);
+  if (!ctx.is_meta()) matmul_f32(ctx, wide);
   if (narrow) convert(ctx, p.c, wide.c);
 }
 
@@ -147,7 +136,7 @@ void matmul_bf16(Context& ctx, const MatmulArgs& p) {
     p.c.dtype() == DType::f32 ? matmul_few_rows<float>(ctx, p) : matmul_few_rows<bf16>(ctx, p);
     return;
   }
-  if (ctx.isa() == Isa::avx512_bf16 && primitive_matmul(ctx, p)) return;
+  if (ctx.isa() == Isa::avx512_bf16 && bf16_matmul(ctx, p)) return;
   matmul_widened(ctx, p);
 }
 
@@ -167,8 +156,8 @@ void matmul(Context& ctx, const MatmulArgs& args) {
   if (args.c.elements() == 0) return;
   const DType dtype = args.a.dtype();
   if (dtype == DType::bf16) return matmul_bf16(ctx, args);
-  if (dtype == DType::f32) return matmul_f32(ctx, args);
-  if (!ctx.is_meta()) matmul_f64(ctx, args);
+  if (ctx.is_meta()) return;
+  dtype == DType::f32 ? matmul_f32(ctx, args) : matmul_f64(ctx, args);
 }
 
 KernelCost cost(const SumRowsArgs& args) {
