@@ -92,11 +92,12 @@ void declare(CLI::App& app, PrepareConfig& config) {
 
 void run(const PrepareConfig& config) {
   const auto start = Clock::now();
-  const StopSignal stop;
+  StopSignal stop;
   const PrepareSummary summary = [&] {
     ProgressLine line(start);
     return prepare(config, [&](const PrepareProgress& progress) {
-      check(!stop.received(), "interrupted by {}; nothing was written", strsignal(stop.received()));
+      check(stop.received() == 0, "interrupted by {}; nothing was written",
+            strsignal(stop.received()));
       line.show(progress);
     });
   }();

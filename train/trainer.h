@@ -38,6 +38,7 @@ class Trainer {
   bool finished() const { return step_ >= config_.training.steps; }
   std::filesystem::path folder() const { return config_.run.output_dir; }
 
+  StopSignal stop_;  // first: before threads exist
   RunConfig config_;
   Context ctx_;
   Loader loader_;
@@ -47,7 +48,6 @@ class Trainer {
   Console console_;
   std::optional<MetricsFile> metrics_;
   std::optional<EvaluationReader> evaluation_;
-  StopSignal stop_;
   double peak_flops_ = 0;  // of this machine, in the run's precision
   int64_t step_ = 0, tokens_ = 0;
   int64_t saved_step_ = -1;

@@ -1,33 +1,29 @@
 #include "core/program/stop_signal.h"
 
-#include <atomic>
+#include <ctime>
 
 namespace tessera {
-namespace {
-
-constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-
-// A signal handler can reach nothing but static storage.
-std::atomic<int> received_signal{0};
-
-void remember(int signal) {
-  received_signal = signal;
-  std::signal(signal, SIG_DFL);
-}
-
-}  // namespace
 
 StopSignal::StopSignal() {
-  received_signal = 0;
-  for (const int signal : kSignals) std::signal(signal, remember);
+  sigemptyset(&signals_);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals_, signal);
+  pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
 }
 
 StopSignal::~StopSignal() {
-  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
+  pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 
-int StopSignal::received() const {
-  return received_signal;
+int StopSignal::received() {
+  if (received_ == 0) {
+    const timespec at_once{};
+    const int signal = sigtimedwait(&signals_, nullptr, &at_once);
+    if (signal > 0) {
+      received_ = signal;
+      pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+    }
+  }
+  return received_;
 }
 
 }  // namespace tessera

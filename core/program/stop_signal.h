@@ -5,7 +5,10 @@
 
 namespace tessera {
 
-// While alive, the first of these signals is remembered and a second one ends the process at once.
+// While alive, these signals wait until received() asks for them; after the first one that it saw,
+// the next ends the process at once. Make it before any other thread: threads inherit the signal
+// mask. There is no handler, because one would write its frame where the stack pointer points, and
+// oneDNN's f32 products point it into their own buffers for a while.
 class StopSignal {
  public:
   StopSignal();
@@ -14,7 +17,11 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
 
   // The signal that arrived, or 0.
-  int received() const;
+  int received();
+
+ private:
+  sigset_t signals_, previous_;
+  int received_ = 0;
 };
 
 }  // namespace tessera
