@@ -1,6 +1,7 @@
 #include "core/program/stop_signal.h"
 
 #include <ctime>
+#include <initializer_list>
 
 namespace tessera {
 
