@@ -50,6 +50,7 @@ class LeafNode;
 
 struct ContextOptions {
   Device device = Device::cpu;
+  Device planned = Device::cpu;  // on `meta`: the device that is planned for
   int threads = 1;
   Isa isa = Isa::avx2;  // on `meta`: the level of the machine that is planned for
   uint64_t seed = 0;
@@ -62,6 +63,9 @@ class Context {
 
   Device device() const { return options_.device; }
   bool is_meta() const { return options_.device == Device::meta; }
+  // The device whose kernels run; on `meta`: that is planned for. Sizes of workspaces may depend on
+  // it.
+  Device target() const { return is_meta() ? options_.planned : options_.device; }
   int threads() const { return options_.threads; }
   Isa isa() const { return options_.isa; }
 

@@ -23,10 +23,11 @@ class Storage {
   std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   MemoryTag tag() const { return tag_; }
-  Device device() const { return pool_->has_data() ? Device::cpu : Device::meta; }
+  Device device() const { return pool_->device(); }
+  MemoryPool& pool() const { return *pool_; }
   // Books the block under another tag from now on.
   void retag(MemoryTag tag) {
-    pool_->ledger().move(tag_, tag, int64_t(MemoryPool::block_bytes(bytes_)));
+    pool_->retag(data_, bytes_, tag_, tag);
     tag_ = tag;
   }
   // Counts in-place changes, so that autograd can tell when a saved tensor has been overwritten.

@@ -4,6 +4,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/transfer.h"
+
 namespace tessera {
 namespace {
 
@@ -92,7 +94,8 @@ void backward(Context& ctx, const Var& loss, AddInto add) {
   Tensor one = ctx.scalar(1);
   if (loss.value().dtype() == DType::f64) {
     one = ctx.empty({}, DType::f64);
-    if (!ctx.is_meta()) *one.data<double>() = 1;
+    const double value = 1;
+    upload(one, &value);
   }
   backward(ctx, std::span(&loss, 1), {one.view(loss.value().shape())}, add);
 }

@@ -3,8 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstdint>
-
-#include "core/check.h"
+#include <cstring>
 
 namespace tessera {
 namespace {
@@ -13,13 +12,13 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 class HostAllocator final : public SegmentAllocator {
  public:
+  explicit HostAllocator(Device device) : device_(device) {}
+  Device device() const override { return device_; }
   std::byte* allocate(size_t bytes) override {
     // mmap aligns to 4 KiB only: map one huge page more and give the ends back.
     void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    check(mapped != MAP_FAILED,
-          "memory: the system refused {} MiB; use a smaller batch or context, or recompute",
-          bytes >> 20);
+    if (mapped == MAP_FAILED) return nullptr;
     auto* begin = static_cast<std::byte*>(mapped);
     const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
     if (head) munmap(begin, head);
@@ -28,18 +27,32 @@ class HostAllocator final : public SegmentAllocator {
     return begin + head;
   }
   void release(std::byte* segment, size_t bytes) override { munmap(segment, bytes); }
-  bool has_data() const override { return true; }
+  void copy_in(std::byte* to, const std::byte* host, size_t bytes) override {
+    std::memcpy(to, host, bytes);
+  }
+  void copy_out(std::byte* host, const std::byte* from, size_t bytes) override {
+    std::memcpy(host, from, bytes);
+  }
+  void fill(std::byte* to, std::byte value, size_t bytes) override {
+    std::memset(to, int(value), bytes);
+  }
+
+ private:
+  Device device_;
 };
 
 class MetaAllocator final : public SegmentAllocator {
  public:
+  Device device() const override { return Device::meta; }
   std::byte* allocate(size_t bytes) override {
     const uintptr_t address = next_;
     next_ += bytes;
     return reinterpret_cast<std::byte*>(address);
   }
   void release(std::byte*, size_t) override {}
-  bool has_data() const override { return false; }
+  void copy_in(std::byte*, const std::byte*, size_t) override {}
+  void copy_out(std::byte*, const std::byte*, size_t) override {}
+  void fill(std::byte*, std::byte, size_t) override {}
 
  private:
   uintptr_t next_ = kHugePage;
@@ -47,11 +60,16 @@ class MetaAllocator final : public SegmentAllocator {
 
 }  // namespace
 
-std::unique_ptr<SegmentAllocator> make_host_allocator() {
-  return std::make_unique<HostAllocator>();
+std::unique_ptr<SegmentAllocator> make_host_allocator(Device device) {
+  return std::make_unique<HostAllocator>(device);
 }
 std::unique_ptr<SegmentAllocator> make_meta_allocator() {
   return std::make_unique<MetaAllocator>();
+}
+std::unique_ptr<SegmentAllocator> make_allocator(Device device) {
+  if (device == Device::meta) return make_meta_allocator();
+  if (device == Device::cuda) return make_cuda_allocator();
+  return make_host_allocator(device);
 }
 
 }  // namespace tessera

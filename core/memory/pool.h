@@ -5,13 +5,20 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/check.h"
 #include "core/memory/allocator.h"
 #include "core/memory/ledger.h"
 
 namespace tessera {
+
+// Thrown when neither the pool nor the device has room; names what is in use and what may help.
+struct OutOfMemory : Error {
+  using Error::Error;
+};
 
 // Best fit over freed blocks; a block is split to size and merged with free neighbours when
 // released. The same requests in the same order give the same layout on every device. Not for use
@@ -35,9 +42,14 @@ class MemoryPool {
   // nullptr for 0 bytes.
   std::byte* allocate(size_t bytes, MemoryTag tag);
   void release(std::byte* block, size_t bytes, MemoryTag tag);
+  // Books a block that is in use under another tag.
+  void retag(std::byte* block, size_t bytes, MemoryTag from, MemoryTag to);
 
   Ledger& ledger() { return ledger_; }
-  bool has_data() const { return segments_->has_data(); }
+  Device device() const { return segments_->device(); }
+  SegmentAllocator& segments() { return *segments_; }
+  // The cudaStream_t of the device; nullptr on others.
+  void* stream() const { return segments_->stream(); }
   // Bytes taken from the system, in use or kept for reuse.
   size_t reserved() const { return reserved_; }
   // Fills new blocks with 0xFF bytes, a NaN in every floating-point type, so that a read before the
@@ -47,7 +59,15 @@ class MemoryPool {
  private:
   using FreeBySize = std::set<std::pair<size_t, std::byte*>>;
 
-  void add_segment(size_t bytes);
+  struct Block {
+    size_t bytes;
+    MemoryTag tag;
+  };
+
+  void add_segment(size_t bytes, MemoryTag tag);
+  // Gives segments of which no block is in use back to the system.
+  void release_free_segments();
+  [[noreturn]] void fail_for_lack_of(size_t bytes, MemoryTag tag) const;
   void insert_free(std::byte* block, size_t bytes);
 
   std::unique_ptr<SegmentAllocator> segments_;
@@ -55,6 +75,7 @@ class MemoryPool {
   std::vector<std::pair<std::byte*, size_t>> owned_;
   FreeBySize free_by_size_;
   std::map<std::byte*, size_t> free_by_address_;
+  std::unordered_map<std::byte*, Block> in_use_;
   size_t reserved_ = 0;
   bool poison_ = false;
 };

@@ -135,5 +135,58 @@ TEST(HostAllocator, AlignsToHugePagesAndSaysWhenMemoryIsExhausted) {
   EXPECT_THROW(host->allocate(size_t{1} << 60), Error);
 }
 
+// Host memory with room for `capacity` bytes.
+class SmallMemory final : public SegmentAllocator {
+ public:
+  explicit SmallMemory(size_t capacity) : free_(capacity) {}
+  Device device() const override { return Device::cpu; }
+  std::byte* allocate(size_t bytes) override {
+    if (bytes > free_) return nullptr;
+    free_ -= bytes;
+    return host_->allocate(bytes);
+  }
+  void release(std::byte* segment, size_t bytes) override {
+    free_ += bytes;
+    host_->release(segment, bytes);
+  }
+  void copy_in(std::byte*, const std::byte*, size_t) override {}
+  void copy_out(std::byte*, const std::byte*, size_t) override {}
+  void fill(std::byte*, std::byte, size_t) override {}
+
+ private:
+  std::unique_ptr<SegmentAllocator> host_ = make_host_allocator();
+  size_t free_;
+};
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+TEST(MemoryPool, GivesFreeSegmentsBackWhenMemoryIsShort) {
+  MemoryPool pool(std::make_unique<SmallMemory>(100 * kMiB));
+  std::byte* first = pool.allocate(60 * kMiB, kTag);
+  pool.release(first, 60 * kMiB, kTag);
+  std::byte* second = pool.allocate(80 * kMiB, kTag);
+  EXPECT_NE(second, nullptr);
+  EXPECT_EQ(pool.reserved(), 80 * kMiB);
+  pool.release(second, 80 * kMiB, kTag);
+}
+
+TEST(MemoryPool, SaysWhatIsInUseWhenMemoryIsExhausted) {
+  MemoryPool pool(std::make_unique<SmallMemory>(100 * kMiB));
+  pool.allocate(40 * kMiB, MemoryTag::parameters);
+  std::byte* other = pool.allocate(34 * kMiB, MemoryTag::data);
+  pool.retag(other, 34 * kMiB, MemoryTag::data, MemoryTag::gradients);
+  try {
+    pool.allocate(64 * kMiB, MemoryTag::activations);
+    FAIL() << "nothing was thrown";
+  } catch (const OutOfMemory& error) {
+    EXPECT_STREQ(error.what(),
+                 "memory: cpu has no room for 64.0 MiB of activations; in use: 74.0 MiB in all, "
+                 "parameters 40.0 MiB, gradients 34.0 MiB; largest blocks 40.0 MiB (parameters), "
+                 "34.0 MiB (gradients); use a smaller training.batch or model.context, or "
+                 "memory.recompute: block");
+  }
+  EXPECT_EQ(pool.ledger().current(), int64_t(74 * kMiB));
+}
+
 }  // namespace
 }  // namespace tessera

@@ -1,0 +1,41 @@
+#include "core/transfer.h"
+
+namespace tessera {
+namespace {
+
+SegmentAllocator& memory_of(const Tensor& tensor) {
+  check(tensor.is_contiguous(), "tensor: a view of shape {} is not contiguous and cannot be copied",
+        tensor.shape());
+  return tensor.storage()->pool().segments();
+}
+
+}  // namespace
+
+void upload(const Tensor& tensor, const void* host) {
+  SegmentAllocator& memory = memory_of(tensor);
+  if (tensor.bytes() == 0) return;
+  memory.copy_in(tensor.raw(), static_cast<const std::byte*>(host), tensor.bytes());
+}
+
+void download(const Tensor& tensor, void* host) {
+  SegmentAllocator& memory = memory_of(tensor);
+  if (tensor.bytes() == 0) return;
+  memory.copy_out(static_cast<std::byte*>(host), tensor.raw(), tensor.bytes());
+}
+
+void zero(const Tensor& tensor) {
+  SegmentAllocator& memory = memory_of(tensor);
+  if (tensor.bytes() == 0) return;
+  memory.fill(tensor.raw(), std::byte{0}, tensor.bytes());
+}
+
+Tensor to_host(const Tensor& tensor) {
+  if (tensor.device() != Device::cuda) return tensor;
+  const auto pool = std::make_shared<MemoryPool>(make_host_allocator());
+  Tensor copy(std::make_shared<Storage>(pool, tensor.bytes(), tensor.storage()->tag()),
+              tensor.shape(), tensor.dtype());
+  download(tensor, copy.raw());
+  return copy;
+}
+
+}  // namespace tessera

@@ -1,0 +1,31 @@
+// Data between host memory and contiguous tensors of any device, in the order of the kernels around
+// it. Nothing happens on `meta`.
+#pragma once
+
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace tessera {
+
+// Copies tensor.bytes() bytes; `host` may change as soon as upload returns.
+void upload(const Tensor& tensor, const void* host);
+// Returns when the bytes are there.
+void download(const Tensor& tensor, void* host);
+// Sets every byte to 0.
+void zero(const Tensor& tensor);
+
+// A contiguous tensor that the host can read: itself where it already is one, else a copy.
+Tensor to_host(const Tensor& tensor);
+
+// The elements; T must be the dtype's storage type.
+template <class T>
+std::vector<T> to_vector(const Tensor& tensor) {
+  check(dtype_of<T> == tensor.dtype(), "tensor: a {} tensor was read as {}", tensor.dtype(),
+        dtype_of<T>);
+  std::vector<T> values(size_t(tensor.elements()));
+  download(tensor, values.data());
+  return values;
+}
+
+}  // namespace tessera
