@@ -1,0 +1,87 @@
+# Kernels in .cu files, each compiled for every GPU device of the build (docs/architecture/devices.md).
+#
+# tessera_gpu_sources(NAME [FILES a.cu ...] [SM90 b.cu ...]): adds kernels to library NAME:
+#   - by g++ for the emulator (TESSERA_SIMT), object library NAME_simt;
+#   - by nvcc (TESSERA_HAS_CUDA), object library NAME_cuda: FILES for sm_80 and sm_90a, with PTX for
+#     newer GPUs; SM90 files, which use Hopper's instructions, for sm_90a alone;
+#   - by g++ with race instrumentation, object library NAME_race, built only for race tests.
+#   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for kernels/launch/gpu/dispatch.h.
+# tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): a test whose kernels of the
+#   libraries after RACE are the instrumented ones. They come before the libraries in the link, so
+#   that the linker takes no other copies.
+
+option(TESSERA_SIMT "the simt device: kernels on the CPU, by an emulator" ${TESSERA_TESTS})
+
+set(TESSERA_NVCC_FLAGS --expt-relaxed-constexpr -Xptxas=-v -Xcompiler=-Wall,-Wextra
+    -DFMT_USE_CONSTEXPR=1)  # fmt 9 distrusts nvcc
+set(TESSERA_SM80 -gencode=arch=compute_80,code=[sm_80,compute_80])
+set(TESSERA_SM90 -gencode=arch=compute_90a,code=sm_90a)
+
+# Sets `result` to files that include the .cu files and end in .cpp, which is what makes g++ take
+# them: a source's language is the same for all targets of a folder.
+function(tessera_host_sources result)
+  set(wrappers "")
+  foreach(file IN LISTS ARGN)
+    get_filename_component(path ${file} ABSOLUTE)
+    file(RELATIVE_PATH relative ${PROJECT_SOURCE_DIR} ${path})
+    set(wrapper ${PROJECT_BINARY_DIR}/simt/${relative}.cpp)
+    file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${relative}\"\n")
+    list(APPEND wrappers ${wrapper})
+  endforeach()
+  set(${result} ${wrappers} PARENT_SCOPE)
+endfunction()
+
+# nvcc's objects of FILES for the architectures in ARGN, as object library `name`, behind the gate
+# that fails on spills.
+function(tessera_nvcc_objects name files)
+  add_library(${name} OBJECT ${files})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::cuda)
+  target_compile_options(${name} PRIVATE ${TESSERA_NVCC_FLAGS} ${ARGN})
+  set_target_properties(${name} PROPERTIES
+    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES OFF
+    CUDA_COMPILER_LAUNCHER "${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh;${CMAKE_CUDA_COMPILER_LAUNCHER}")
+endfunction()
+
+function(tessera_gpu_sources name)
+  cmake_parse_arguments(ARG "" "" "FILES;SM90" ${ARGN})
+  tessera_host_sources(host_sources ${ARG_FILES} ${ARG_SM90})
+  if(TESSERA_SIMT)
+    add_library(${name}_simt OBJECT ${host_sources})
+    target_link_libraries(${name}_simt PRIVATE tessera_options)
+    add_library(${name}_race OBJECT EXCLUDE_FROM_ALL ${host_sources})
+    target_link_libraries(${name}_race PRIVATE fmt::fmt)
+    target_include_directories(${name}_race PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_options(${name}_race PRIVATE -fsanitize=thread -g1)
+    foreach(objects ${name}_simt ${name}_race)
+      target_compile_definitions(${objects} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::simt)
+      target_compile_options(${objects} PRIVATE -Wno-unknown-pragmas)
+    endforeach()
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_simt>)
+    target_compile_definitions(${name} PRIVATE TESSERA_WITH_SIMT)
+    target_link_libraries(${name} PUBLIC tessera_launch_simt)
+  endif()
+  if(TESSERA_HAS_CUDA)
+    if(ARG_FILES)
+      tessera_nvcc_objects(${name}_cuda "${ARG_FILES}" ${TESSERA_SM80} ${TESSERA_SM90})
+      target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_cuda>)
+    endif()
+    if(ARG_SM90)
+      tessera_nvcc_objects(${name}_cuda_sm90 "${ARG_SM90}" ${TESSERA_SM90})
+      target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_cuda_sm90>)
+    endif()
+    target_compile_definitions(${name} PRIVATE TESSERA_WITH_CUDA)
+    target_link_libraries(${name} PUBLIC tessera_launch_cuda)
+  endif()
+endfunction()
+
+function(tessera_race_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;RACE" ${ARGN})
+  if(NOT TESSERA_SIMT OR TESSERA_SANITIZE)
+    return()
+  endif()
+  tessera_test(${name} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK} tessera_launch_simt_race LABELS race)
+  foreach(library IN LISTS ARG_RACE)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${library}_race>)
+  endforeach()
+endfunction()
