@@ -1,0 +1,52 @@
+#include <cuda_runtime_api.h>
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "core/context.h"
+#include "kernels/launch/cuda/launch.cuh"
+
+namespace tessera::gpu {
+inline namespace on_cuda {
+namespace {
+
+constexpr int kFreeSharedBytes = 48 * 1024;  // what a kernel may have without asking
+
+std::string name_of_kernel(const void* kernel) {
+  const char* mangled = nullptr;
+  if (cudaFuncGetName(&mangled, kernel) != cudaSuccess) return "(unknown kernel)";
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)> name(
+      abi::__cxa_demangle(mangled, nullptr, nullptr, &status), &std::free);
+  return status == 0 ? name.get() : mangled;
+}
+
+void check_launch(cudaError_t status, const void* kernel, const Grid& grid) {
+  if (status == cudaSuccess) [[likely]]
+    return;
+  cudaGetLastError();  // so that the next call does not report it again
+  fail("cuda: kernel {} with grid {} x {} x {}, {} threads and {} bytes of shared memory: {}",
+       name_of_kernel(kernel), grid.x, grid.y, grid.z, grid.threads, grid.shared_bytes,
+       cudaGetErrorString(status));
+}
+
+}  // namespace
+
+void launch_kernel(Context& ctx, const void* kernel, const Grid& grid, void** arguments) {
+  if (grid.shared_bytes > kFreeSharedBytes) {
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      grid.shared_bytes),
+                 kernel, grid);
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = {grid.x, grid.y, grid.z};
+  config.blockDim = {unsigned(grid.threads), 1, 1};
+  config.dynamicSmemBytes = size_t(grid.shared_bytes);
+  config.stream = static_cast<cudaStream_t>(ctx.pool().stream());
+  check_launch(cudaLaunchKernelExC(&config, kernel, arguments), kernel, grid);
+}
+
+}  // namespace on_cuda
+}  // namespace tessera::gpu
