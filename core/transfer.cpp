@@ -29,6 +29,12 @@ void zero(const Tensor& tensor) {
   memory.fill(tensor.raw(), std::byte{0}, tensor.bytes());
 }
 
+Tensor int_tensor(Context& ctx, std::span<const int32_t> values, MemoryTag tag) {
+  Tensor tensor = ctx.empty({int64_t(values.size())}, DType::i32, tag);
+  upload(tensor, values.data());
+  return tensor;
+}
+
 Tensor to_host(const Tensor& tensor) {
   if (tensor.device() != Device::cuda) return tensor;
   const auto pool = std::make_shared<MemoryPool>(make_host_allocator());

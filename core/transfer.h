@@ -2,9 +2,10 @@
 // it. Nothing happens on `meta`.
 #pragma once
 
+#include <span>
 #include <vector>
 
-#include "core/tensor.h"
+#include "core/context.h"
 
 namespace tessera {
 
@@ -14,6 +15,10 @@ void upload(const Tensor& tensor, const void* host);
 void download(const Tensor& tensor, void* host);
 // Sets every byte to 0.
 void zero(const Tensor& tensor);
+
+// i32 [values.size()] on the context's device.
+Tensor int_tensor(Context& ctx, std::span<const int32_t> values,
+                  MemoryTag tag = MemoryTag::activations);
 
 // A contiguous tensor that the host can read: itself where it already is one, else a copy.
 Tensor to_host(const Tensor& tensor);

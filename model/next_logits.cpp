@@ -1,4 +1,9 @@
 // The forward pass of generation: a few new tokens against cached keys and values.
+#include <array>
+#include <numeric>
+#include <vector>
+
+#include "core/transfer.h"
 #include "kernels/elementwise/op.h"
 #include "kernels/embedding/op.h"
 #include "kernels/linear/op.h"
@@ -10,19 +15,14 @@ namespace {
 
 // i32 [n] holding first, first + 1, ...
 Tensor counting(Context& ctx, int64_t first, int64_t n) {
-  Tensor tensor = ctx.empty({n}, DType::i32);
-  for (int64_t i = 0; !ctx.is_meta() && i < n; ++i) tensor.data<int32_t>()[i] = int32_t(first + i);
-  return tensor;
+  std::vector<int32_t> values(static_cast<size_t>(n));
+  std::iota(values.begin(), values.end(), int32_t(first));
+  return int_tensor(ctx, values);
 }
 
 // One segment of n rows.
 Segments whole(Context& ctx, int64_t n) {
-  Tensor offsets = ctx.empty({2}, DType::i32);
-  if (!ctx.is_meta()) {
-    offsets.data<int32_t>()[0] = 0;
-    offsets.data<int32_t>()[1] = int32_t(n);
-  }
-  return {std::move(offsets), n};
+  return {int_tensor(ctx, std::array{0, int32_t(n)}), n};
 }
 
 }  // namespace

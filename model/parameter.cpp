@@ -1,5 +1,6 @@
 #include "model/parameter.h"
 
+#include "core/transfer.h"
 #include "kernels/launch/cpu/parallel.h"
 
 namespace tessera {
@@ -7,17 +8,18 @@ namespace {
 
 template <class T>
 void fill(Context& ctx, const Parameter& parameter, const Philox& random) {
-  T* data = parameter.value().data<T>();
+  const Tensor& value = parameter.value();
+  std::vector<T> staged(is_host_readable(value.device()) ? 0 : size_t(value.elements()));
+  T* data = staged.empty() ? value.data<T>() : staged.data();
   constexpr int64_t kGrain = 4096;
-  parallel_for(
-      ctx.threads(), parameter.value().elements(), kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const bool random_value = parameter.init_std > 0;
-          data[i] =
-              from_float<T>(random_value ? float(random.normal(uint64_t(i)) * parameter.init_std)
-                                         : parameter.init_value);
-        }
-      });
+  parallel_for(ctx.threads(), value.elements(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const bool random_value = parameter.init_std > 0;
+      data[i] = from_float<T>(random_value ? float(random.normal(uint64_t(i)) * parameter.init_std)
+                                           : parameter.init_value);
+    }
+  });
+  if (!staged.empty()) upload(value, staged.data());
 }
 
 }  // namespace

@@ -13,13 +13,12 @@
 
 namespace tessera {
 
-enum class DeviceChoice { automatic, cpu };
+enum class DeviceChoice { automatic, cpu, cuda, simt };
 constexpr auto enum_names(DeviceChoice) {
-  return std::to_array<EnumName<DeviceChoice>>(
-      {{DeviceChoice::automatic, "auto"},
-       {DeviceChoice::cpu, "cpu"},
-       {.name = "cuda", .unavailable = "it has no CUDA kernels"},
-       {.name = "simt", .unavailable = "it has no CUDA kernels to emulate"}});
+  return std::to_array<EnumName<DeviceChoice>>({{DeviceChoice::automatic, "auto"},
+                                                {DeviceChoice::cpu, "cpu"},
+                                                {DeviceChoice::cuda, "cuda"},
+                                                {DeviceChoice::simt, "simt"}});
 }
 
 struct RunSection {
@@ -33,7 +32,8 @@ struct RunSection {
     v("name", name, "shown in logs and reports; by default the file's name");
     v("output_dir", output_dir, "metrics and checkpoints; by default runs/NAME");
     v("seed", seed, "of initial weights, order of data and dropout");
-    v("device", device, "where to compute");
+    v("device", device,
+      "where to compute; auto: cuda where there is a GPU; simt: CUDA kernels, emulated");
     v("threads", threads, "0: one for each core", between(0, 4096));
   }
 };

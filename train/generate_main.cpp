@@ -1,15 +1,14 @@
 // generate CHECKPOINT: continues a prompt.
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <chrono>
 #include <cstdio>
 #include <map>
 
 #include "core/program/program.h"
-#include "kernels/launch/cpu/isa.h"
 #include "train/generator.h"
 #include "train/load_model.h"
+#include "train/setup.h"
 
 namespace tessera {
 namespace {
@@ -18,7 +17,7 @@ struct Arguments {
   std::string checkpoint, prompt;
   GenerateOptions options;
   DType precision = DType::f32;
-  int threads = 0;
+  RunSection run;
 };
 
 void declare(CLI::App& app, Arguments& arguments) {
@@ -52,13 +51,19 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--precision", arguments.precision, "of weights and activations")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, DType>{{"fp32", DType::f32}, {"bf16", DType::bf16}}));
-  app.add_option("--threads", arguments.threads, "0: one for each core")
+  app.add_option("--device", arguments.run.device, "auto: cuda where there is a GPU")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, DeviceChoice>{{"auto", DeviceChoice::automatic},
+                                              {"cpu", DeviceChoice::cpu},
+                                              {"cuda", DeviceChoice::cuda},
+                                              {"simt", DeviceChoice::simt}}))
+      ->capture_default_str();
+  app.add_option("--threads", arguments.run.threads, "0: one for each core")
       ->check(CLI::Range(0, 4096));
 }
 
 void run(const Arguments& arguments) {
-  const int threads = arguments.threads > 0 ? arguments.threads : omp_get_num_procs();
-  Context ctx({.threads = threads, .isa = best_isa()});
+  Context ctx(context_options(arguments.run));
   const LoadedModel loaded = load_model(ctx, arguments.checkpoint, arguments.precision);
   fmt::print("{}", arguments.prompt);
   const auto begin = std::chrono::steady_clock::now();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
 
 namespace tessera {
@@ -72,12 +73,12 @@ std::vector<float> next_logits(Context& ctx, const Llama& model, KvCache& cache,
     cache.clear();
     fresh = history.size();
   }
-  Tensor tokens = ctx.empty({int64_t(fresh)}, DType::i32);
-  std::copy(history.end() - int64_t(fresh), history.end(), tokens.data<int32_t>());
+  const std::vector<int32_t> newest(history.end() - int64_t(fresh), history.end());
+  const Tensor tokens = int_tensor(ctx, newest);
   const Tensor logits = model.next_logits(ctx, tokens, cache);
   const Tensor wide = ctx.empty(logits.shape(), DType::f32);
   convert(ctx, wide, logits);
-  return {wide.data<float>(), wide.data<float>() + wide.elements()};
+  return to_vector<float>(wide);
 }
 
 }  // namespace

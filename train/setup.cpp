@@ -2,15 +2,37 @@
 
 #include <omp.h>
 
+#include <utility>
+
 #include "kernels/launch/cpu/isa.h"
 
 namespace tessera {
 
-ContextOptions context_options(const RunConfig& config, Device device) {
-  return {.device = device,
-          .threads = config.run.threads > 0 ? config.run.threads : omp_get_num_procs(),
+Device run_device(const RunSection& run) {
+  switch (run.device) {
+    case DeviceChoice::cpu:
+      return Device::cpu;
+    case DeviceChoice::cuda:
+      return Device::cuda;
+    case DeviceChoice::simt:
+      return Device::simt;
+    case DeviceChoice::automatic:
+      break;
+  }
+  return cuda_device_count() > 0 ? Device::cuda : Device::cpu;
+}
+
+ContextOptions context_options(const RunSection& run) {
+  return {.device = run_device(run),
+          .threads = run.threads > 0 ? run.threads : omp_get_num_procs(),
           .isa = best_isa(),
-          .seed = config.run.seed};
+          .seed = run.seed};
+}
+
+ContextOptions planning_options(const RunSection& run) {
+  ContextOptions options = context_options(run);
+  options.planned = std::exchange(options.device, Device::meta);
+  return options;
 }
 
 ComputeOptions compute_options(const RunConfig& config) {

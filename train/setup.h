@@ -7,8 +7,12 @@
 
 namespace tessera {
 
-// `device`: cpu to run, meta to plan. Threads default to the cores of this machine.
-ContextOptions context_options(const RunConfig& config, Device device);
+// The device that the run computes on; `auto` picks cuda where this build and machine have it.
+Device run_device(const RunSection& run);
+// Threads default to the cores of this machine.
+ContextOptions context_options(const RunSection& run);
+// The same on `meta`.
+ContextOptions planning_options(const RunSection& run);
 ComputeOptions compute_options(const RunConfig& config);
 AdamWOptions optimizer_options(const RunConfig& config);
 StepOptions step_options(const RunConfig& config);

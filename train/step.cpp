@@ -5,15 +5,18 @@
 #include <optional>
 
 #include "core/autograd/engine.h"
+#include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/reduce/kernel.h"
 
 namespace tessera {
 namespace {
 
+// The first values.size() of i32 [n]; planning has no values.
 Tensor upload_ints(Context& ctx, std::span<const int32_t> values, int64_t n) {
-  Tensor tensor = ctx.empty({n}, DType::i32, MemoryTag::data);
-  if (!ctx.is_meta()) std::copy(values.begin(), values.end(), tensor.data<int32_t>());
+  const Tensor tensor = ctx.empty({n}, DType::i32, MemoryTag::data);
+  if (ctx.is_meta()) return tensor;
+  upload(tensor.slice(0, 0, int64_t(values.size())), values.data());
   return tensor;
 }
 
@@ -26,7 +29,8 @@ std::vector<int32_t> row_offsets(const Batch& batch) {
 
 double value_of(Context& ctx, const Tensor& scalar) {
   if (ctx.is_meta()) return 0;
-  return scalar.dtype() == DType::f64 ? *scalar.data<double>() : double(*scalar.data<float>());
+  return scalar.dtype() == DType::f64 ? to_vector<double>(scalar)[0]
+                                      : double(to_vector<float>(scalar)[0]);
 }
 
 // Runs the forward pass again and returns the name of the first op output that is not finite.

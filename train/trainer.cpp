@@ -132,7 +132,7 @@ void Trainer::save_checkpoint() {
 
 Trainer::Trainer(const RunConfig& config, bool resume)
     : config_(config),
-      ctx_(context_options(config, Device::cpu)),
+      ctx_(context_options(config.run)),
       loader_(open_loader(config)),
       model_(ctx_, config.model, compute_options(config)),
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),

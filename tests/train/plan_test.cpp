@@ -48,7 +48,7 @@ TEST_P(PlanTest, EqualsTheRunToTheByte) {
   const RunConfig config = config_of(GetParam());
   const Plan plan = make_plan(config);
 
-  Context ctx(context_options(config, Device::cpu));
+  Context ctx(context_options(config.run));
   const Llama model(ctx, config.model, compute_options(config));
   AdamW optimizer(ctx, model.parameters(), optimizer_options(config));
   initialize(ctx, model.parameters(), config.run.seed);

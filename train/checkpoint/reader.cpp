@@ -4,6 +4,7 @@
 #include "core/files/file.h"
 #include "core/hdf5/attribute.h"
 #include "core/hdf5/file.h"
+#include "core/transfer.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/checksum.h"
 #include "train/checkpoint/manifest.h"
@@ -48,7 +49,7 @@ Shape shape_of(hid_t dataset) {
 }
 
 // Reads the dataset, which must be what the manifest says.
-void read_dataset(hid_t master, const TensorRecord& record, const Tensor& into) {
+void read_dataset(hid_t master, const TensorRecord& record, std::span<std::byte> into) {
   const hid_t type = storage_type(record.info.dtype);
   const Handle dataset(
       checked(H5Dopen2(master, record.info.name.c_str(), H5P_DEFAULT), "it cannot be opened"));
@@ -57,10 +58,9 @@ void read_dataset(hid_t master, const TensorRecord& record, const Tensor& into) 
             hdf5::read_text_attribute(dataset.get(), "dtype") == name_of(record.info.dtype),
         "its shape or type is not the one in {}", files::kManifest);
   if (record.bytes == 0) return;
-  checked(H5Dread(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, into.raw()),
+  checked(H5Dread(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, into.data()),
           "it cannot be read");
-  check(Checksum::of(std::span(into.raw(), into.bytes())) == record.checksum,
-        "its checksum does not match");
+  check(Checksum::of(into) == record.checksum, "its checksum does not match");
 }
 
 }  // namespace
@@ -122,13 +122,16 @@ void CheckpointReader::read(std::string_view name, const Tensor& into) const {
   check(into.dtype() == record.info.dtype,
         "{}: tensor {} is {}, the model needs {}: use the precision in its {}", file, name,
         record.info.dtype, into.dtype(), files::kConfig);
-  check(into.device() == Device::cpu && into.is_contiguous(),
-        "{}: tensor {} is to be read into a contiguous tensor on the cpu", file, name);
+  check(into.device() != Device::meta && into.is_contiguous(),
+        "{}: tensor {} is to be read into a contiguous tensor with data", file, name);
+  std::vector<std::byte> staged(is_host_readable(into.device()) ? 0 : into.bytes());
+  const std::span bytes = staged.empty() ? std::span(into.raw(), into.bytes()) : std::span(staged);
   try {
-    read_dataset(impl_->master.get(), record, into);
+    read_dataset(impl_->master.get(), record, bytes);
   } catch (const Error& error) {
     fail("{}: tensor {}: {}: the checkpoint is damaged", file, name, error.what());
   }
+  if (!staged.empty()) upload(into, staged.data());
 }
 
 }  // namespace tessera

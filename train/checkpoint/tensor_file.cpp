@@ -4,6 +4,7 @@
 
 #include "core/hdf5/attribute.h"
 #include "core/hdf5/file.h"
+#include "core/transfer.h"
 #include "train/checkpoint/checksum.h"
 
 namespace tessera {
@@ -42,7 +43,7 @@ void write_header(hid_t file, const CheckpointMeta& meta) {
 }
 
 TensorRecord write_tensor(hid_t file, const std::string& file_name, const NamedTensor& named) {
-  const Tensor& tensor = named.tensor;
+  const Tensor tensor = to_host(named.tensor);
   const hid_t type = storage_type(tensor.dtype());
   const Handle space = dataspace(tensor.shape());
   const Handle dataset(
