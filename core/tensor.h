@@ -81,6 +81,12 @@ class Tensor {
   Tensor view(const Shape& shape) const;
   Tensor slice(int dim, int64_t begin, int64_t end) const;  // [begin, end) along dim
   Tensor transpose(int dim0, int dim1) const;
+  // The same view of another storage of the same size.
+  Tensor on(std::shared_ptr<Storage> storage) const {
+    Tensor copy(*this);
+    copy.storage_ = std::move(storage);
+    return copy;
+  }
   // Splits dimension `dim` into the two extents outer x inner; needs no contiguity.
   Tensor unflatten(int dim, int64_t outer, int64_t inner) const;
 

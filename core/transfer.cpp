@@ -37,11 +37,11 @@ Tensor int_tensor(Context& ctx, std::span<const int32_t> values, MemoryTag tag) 
 
 Tensor to_host(const Tensor& tensor) {
   if (tensor.device() != Device::cuda) return tensor;
+  const Storage& from = *tensor.storage();
   const auto pool = std::make_shared<MemoryPool>(make_host_allocator());
-  Tensor copy(std::make_shared<Storage>(pool, tensor.bytes(), tensor.storage()->tag()),
-              tensor.shape(), tensor.dtype());
-  download(tensor, copy.raw());
-  return copy;
+  auto copy = std::make_shared<Storage>(pool, from.bytes(), from.tag());
+  from.pool().segments().copy_out(copy->data(), from.data(), from.bytes());
+  return tensor.on(std::move(copy));
 }
 
 }  // namespace tessera

@@ -1,4 +1,4 @@
-// Data between host memory and contiguous tensors of any device, in the order of the kernels around
+// Data between host memory and tensors of any device, in the order of the kernels around
 // it. Nothing happens on `meta`.
 #pragma once
 
@@ -9,18 +9,20 @@
 
 namespace tessera {
 
-// Copies tensor.bytes() bytes; `host` may change as soon as upload returns.
+// The tensor is contiguous. Copies tensor.bytes() bytes; `host` may change as soon as upload
+// returns.
 void upload(const Tensor& tensor, const void* host);
-// Returns when the bytes are there.
+// The tensor is contiguous. Returns when the bytes are there.
 void download(const Tensor& tensor, void* host);
-// Sets every byte to 0.
+// Sets every byte of a contiguous tensor to 0.
 void zero(const Tensor& tensor);
 
 // i32 [values.size()] on the context's device.
 Tensor int_tensor(Context& ctx, std::span<const int32_t> values,
                   MemoryTag tag = MemoryTag::activations);
 
-// A contiguous tensor that the host can read: itself where it already is one, else a copy.
+// A tensor of the same strides that the host can read: itself where it already is one, else a view
+// of a copy of its storage.
 Tensor to_host(const Tensor& tensor);
 
 // The elements; T must be the dtype's storage type.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/transfer.h"
+
 namespace tessera::test {
 namespace {
 
@@ -86,7 +88,8 @@ std::string describe(const Errors& e) {
 
 }  // namespace
 
-Values values_of(const Tensor& tensor) {
+Values values_of(const Tensor& on_device) {
+  const Tensor tensor = to_host(on_device);
   Values out{.shape = tensor.shape(), .dtype = tensor.dtype(), .data = Vec(tensor.elements())};
   dispatch_any(tensor.dtype(), [&]<class T>() {
     for (int64_t i = 0; i < tensor.elements(); ++i)
@@ -153,7 +156,8 @@ AssertionResult is_close_l2(const Values& actual, const Values& expected, double
                                            bound, describe_element(actual, expected, e.worst));
 }
 
-AssertionResult is_bitwise_equal(const Tensor& actual, const Tensor& expected) {
+AssertionResult is_bitwise_equal(const Tensor& actual_on_device, const Tensor& expected_on_device) {
+  const Tensor actual = to_host(actual_on_device), expected = to_host(expected_on_device);
   const AssertionResult kind =
       same_kind(actual.shape(), actual.dtype(), expected.shape(), expected.dtype());
   if (!kind) return kind;

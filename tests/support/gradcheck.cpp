@@ -5,6 +5,7 @@
 
 #include "core/autograd/engine.h"
 #include "core/random.h"
+#include "core/transfer.h"
 
 namespace tessera::test {
 namespace {
@@ -72,13 +73,9 @@ AssertionResult gradcheck_map(const std::string& name, const std::function<Vec(c
 
 namespace {
 
-Vec read(const Tensor& tensor) {
-  return Vec(tensor.data<double>(), tensor.data<double>() + tensor.elements());
-}
-
 Tensor make_tensor(Context& ctx, const Shape& shape, const Vec& values) {
   Tensor tensor = ctx.empty(shape, DType::f64);
-  std::copy(values.begin(), values.end(), tensor.data<double>());
+  upload(tensor, values.data());
   return tensor;
 }
 
@@ -105,13 +102,13 @@ AssertionResult gradcheck_op(Context& ctx, const VarFunction& f, const std::vect
     const auto scalar = [&](const Vec& x) {
       std::vector<Tensor> moved(inputs);
       moved[i] = make_tensor(ctx, inputs[i].shape(), x);
-      return reference::dot(weights,
-                            read(f(ctx, make_inputs(moved, /*differentiable=*/false)).value()));
+      return reference::dot(
+          weights, to_vector<double>(f(ctx, make_inputs(moved, /*differentiable=*/false)).value()));
     };
     const Tensor& grad = leaf_of(leaves[i]).grad();
-    const Vec gradient = grad.defined() ? read(grad) : Vec(inputs[i].elements());
-    const AssertionResult result =
-        gradcheck("input " + std::to_string(i), scalar, read(inputs[i]), gradient, options);
+    const Vec gradient = grad.defined() ? to_vector<double>(grad) : Vec(inputs[i].elements());
+    const AssertionResult result = gradcheck("input " + std::to_string(i), scalar,
+                                             to_vector<double>(inputs[i]), gradient, options);
     if (!result) return result;
   }
   return AssertionSuccess();
