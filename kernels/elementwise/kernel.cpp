@@ -2,8 +2,11 @@
 
 #include <cstring>
 
+#include "core/transfer.h"
 #include "kernels/elementwise/cpu.h"
+#include "kernels/elementwise/gpu.h"
 #include "kernels/launch/cpu/parallel.h"
+#include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
 namespace {
@@ -31,6 +34,12 @@ ElementwiseMixedCpu mixed_loops_of(Isa isa) {
       break;
   }
   return elementwise_mixed_cpu<Isa::avx2>();
+}
+
+// Calls body with the GPU kernels of the context's device.
+template <class S, class Body>
+void with_gpu_kernels(Context& ctx, const Body& body) {
+  dispatch_gpu(ctx.device(), [&]<Device device>() { body(elementwise_gpu<device, S>()); });
 }
 
 void check_contiguous(std::string_view op, std::string_view name, const Tensor& x) {
@@ -80,10 +89,15 @@ void convert_typed(Context& ctx, const Tensor& to, const Tensor& from) {
                           .rows = 0,
                           .columns = 0};
   if (to.elements() == 0) return;
+  const auto run_gpu = [&]<Device device>() { convert_gpu<device>(ctx, a); };
   if (!to.is_contiguous() || !from.is_contiguous()) {
     a.rows = to.shape(0), a.columns = to.shape(1);
     a.to_stride = to.stride(0), a.from_stride = from.stride(0);
-    return convert_rows(ctx, a);
+    return is_gpu(ctx.device()) ? dispatch_gpu(ctx.device(), run_gpu) : convert_rows(ctx, a);
+  }
+  if (is_gpu(ctx.device())) {
+    a.rows = 1, a.columns = to.elements();
+    return dispatch_gpu(ctx.device(), run_gpu);
   }
   constexpr int64_t kColumns = 4096;  // a contiguous tensor is cut into rows for the threads
   const int64_t rest = to.elements() % kColumns;
@@ -94,6 +108,21 @@ void convert_typed(Context& ctx, const Tensor& to, const Tensor& from) {
   a.to += a.rows * kColumns, a.from += a.rows * kColumns;
   a.rows = 1, a.columns = rest;
   convert_rows(ctx, a);
+}
+
+template <class S>
+void add_typed(Context& ctx, S* sum, const S* a, const S* b, int64_t n) {
+  if (!is_gpu(ctx.device())) return loops_of<S>(ctx.isa()).add(ctx.threads(), sum, a, b, n);
+  with_gpu_kernels<S>(ctx, [&](const ElementwiseGpu<S>& gpu) { gpu.add(ctx, sum, a, b, n); });
+}
+
+template <class S>
+void scale_typed(Context& ctx, const Tensor& x, double factor) {
+  const int64_t n = x.elements();
+  S* values = x.data<S>();
+  if (!is_gpu(ctx.device())) return loops_of<S>(ctx.isa()).scale(ctx.threads(), values, factor, n);
+  with_gpu_kernels<S>(ctx,
+                      [&](const ElementwiseGpu<S>& gpu) { gpu.scale(ctx, values, factor, n); });
 }
 
 bool has_rows(const Tensor& x) {
@@ -110,6 +139,9 @@ KernelCost add_tensors_cost(const Tensor& a) {
 }
 KernelCost scale_cost(const Tensor& x) {
   return {.flops = double(x.elements()), .bytes = 2.0 * x.bytes()};
+}
+KernelCost scale_by_cost(const Tensor& factor) {
+  return {.flops = 0, .bytes = double(factor.bytes())};
 }
 KernelCost convert_cost(const Tensor& to, const Tensor& from) {
   return {.flops = 0, .bytes = double(to.bytes()) + from.bytes()};
@@ -128,15 +160,18 @@ void add_into(Context& ctx, const Tensor& into, const Tensor& from) {
   check_contiguous("add_into", "from", from);
   into.storage()->bump_version();
   const KernelScope scope(ctx, "add_into", add_into_cost(into, from));
-  if (ctx.is_meta()) return;
   const int64_t n = into.elements();
+  if (ctx.is_meta() || n == 0) return;
   if (mixed) {
-    mixed_loops_of(ctx.isa()).add_into(ctx.threads(), into.data<float>(), from.data<bf16>(), n);
-    return;
+    float* to = into.data<float>();
+    const bf16* values = from.data<bf16>();
+    if (!is_gpu(ctx.device()))
+      return mixed_loops_of(ctx.isa()).add_into(ctx.threads(), to, values, n);
+    return dispatch_gpu(ctx.device(),
+                        [&]<Device device>() { add_bf16_into_gpu<device>(ctx, to, values, n); });
   }
   dispatch_compute("add_into", into.dtype(), [&]<class S>() {
-    S* sum = into.data<S>();
-    loops_of<S>(ctx.isa()).add(ctx.threads(), sum, sum, from.data<S>(), n);
+    add_typed(ctx, into.data<S>(), into.data<S>(), from.data<S>(), n);
   });
 }
 
@@ -150,10 +185,9 @@ void add_tensors(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& s
   check_contiguous("add", "b", b);
   check_contiguous("add", "sum", sum);
   const KernelScope scope(ctx, "add", add_tensors_cost(a));
-  if (ctx.is_meta()) return;
+  if (ctx.is_meta() || a.elements() == 0) return;
   dispatch_compute("add", a.dtype(), [&]<class S>() {
-    loops_of<S>(ctx.isa()).add(ctx.threads(), sum.data<S>(), a.data<S>(), b.data<S>(),
-                               a.elements());
+    add_typed(ctx, sum.data<S>(), a.data<S>(), b.data<S>(), a.elements());
   });
 }
 
@@ -161,9 +195,29 @@ void scale(Context& ctx, const Tensor& x, double factor) {
   check_contiguous("scale", "x", x);
   x.storage()->bump_version();
   const KernelScope scope(ctx, "scale", scale_cost(x));
-  if (ctx.is_meta()) return;
-  dispatch_compute("scale", x.dtype(), [&]<class S>() {
-    loops_of<S>(ctx.isa()).scale(ctx.threads(), x.data<S>(), factor, x.elements());
+  if (ctx.is_meta() || x.elements() == 0) return;
+  dispatch_compute("scale", x.dtype(), [&]<class S>() { scale_typed<S>(ctx, x, factor); });
+}
+
+void scale_by(Context& ctx, const Tensor& x, const Tensor& factor) {
+  check_contiguous("scale_by", "x", x);
+  const DType dtype = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  check(factor.elements() == 1 && factor.dtype() == dtype,
+        "scale_by: the factor is {} of shape {}; for x of dtype {} it is one {}", factor.dtype(),
+        factor.shape(), x.dtype(), dtype);
+  x.storage()->bump_version();
+  const KernelScope scope(ctx, "scale_by", scale_by_cost(factor));
+  if (ctx.is_meta() || x.elements() == 0) return;
+  dispatch_compute("scale_by", x.dtype(), [&]<class S>() {
+    using Factor = typename ElementwiseGpu<S>::Factor;
+    const Factor* value = factor.data<Factor>();
+    if (!is_gpu(ctx.device())) {
+      if (*value != 1) scale_typed<S>(ctx, x, double(*value));
+      return;
+    }
+    with_gpu_kernels<S>(ctx, [&](const ElementwiseGpu<S>& gpu) {
+      gpu.scale_by(ctx, x.data<S>(), value, x.elements());
+    });
   });
 }
 
@@ -184,9 +238,17 @@ void convert(Context& ctx, const Tensor& to, const Tensor& from) {
 bool all_finite(Context& ctx, const Tensor& x) {
   check_contiguous("all_finite", "x", x);
   const KernelScope scope(ctx, "all_finite", all_finite_cost(x));
-  if (ctx.is_meta()) return true;
+  const Tensor found =
+      is_gpu(ctx.target()) ? ctx.zeros({1}, DType::i32, MemoryTag::workspace) : Tensor();
+  if (ctx.is_meta() || x.elements() == 0) return true;
   return dispatch_compute("all_finite", x.dtype(), [&]<class S>() {
-    return loops_of<S>(ctx.isa()).all_finite(ctx.threads(), x.data<S>(), x.elements());
+    const S* values = x.data<S>();
+    const int64_t n = x.elements();
+    if (!is_gpu(ctx.device())) return loops_of<S>(ctx.isa()).all_finite(ctx.threads(), values, n);
+    with_gpu_kernels<S>(ctx, [&](const ElementwiseGpu<S>& gpu) {
+      gpu.find_non_finite(ctx, values, n, found.data<int32_t>());
+    });
+    return to_vector<int32_t>(found)[0] == 0;
   });
 }
 
