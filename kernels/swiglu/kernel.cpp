@@ -1,6 +1,8 @@
 #include "kernels/swiglu/kernel.h"
 
+#include "kernels/launch/gpu/dispatch.h"
 #include "kernels/swiglu/cpu.h"
+#include "kernels/swiglu/gpu.h"
 
 namespace tessera {
 namespace {
@@ -54,7 +56,13 @@ void swiglu_forward(Context& ctx, const SwigluForwardArgs& a) {
   const KernelScope scope(ctx, "swiglu_forward", cost(a));
   if (ctx.is_meta() || a.y.elements() == 0) return;
   dispatch_compute("swiglu", a.gate_up.dtype(), [&]<class S>() {
-    loops_of<S>(ctx.isa()).forward(ctx.threads(), a.gate_up.data<S>(), a.y.data<S>(), rows, width);
+    const S* gate_up = a.gate_up.data<S>();
+    S* y = a.y.data<S>();
+    if (!is_gpu(ctx.device()))
+      return loops_of<S>(ctx.isa()).forward(ctx.threads(), gate_up, y, rows, width);
+    dispatch_gpu(ctx.device(), [&]<Device device>() {
+      swiglu_gpu<device, S>().forward(ctx, gate_up, y, rows, width);
+    });
   });
 }
 
@@ -66,8 +74,13 @@ void swiglu_backward(Context& ctx, const SwigluBackwardArgs& a) {
   const KernelScope scope(ctx, "swiglu_backward", cost(a));
   if (ctx.is_meta() || a.dy.elements() == 0) return;
   dispatch_compute("swiglu", a.gate_up.dtype(), [&]<class S>() {
-    loops_of<S>(ctx.isa()).backward(ctx.threads(), a.gate_up.data<S>(), a.dy.data<S>(),
-                                    a.dgate_up.data<S>(), rows, width);
+    const S *gate_up = a.gate_up.data<S>(), *dy = a.dy.data<S>();
+    S* dgate_up = a.dgate_up.data<S>();
+    if (!is_gpu(ctx.device()))
+      return loops_of<S>(ctx.isa()).backward(ctx.threads(), gate_up, dy, dgate_up, rows, width);
+    dispatch_gpu(ctx.device(), [&]<Device device>() {
+      swiglu_gpu<device, S>().backward(ctx, gate_up, dy, dgate_up, rows, width);
+    });
   });
 }
 
