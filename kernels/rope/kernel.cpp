@@ -1,6 +1,8 @@
 #include "kernels/rope/kernel.h"
 
+#include "kernels/launch/gpu/dispatch.h"
 #include "kernels/rope/cpu.h"
+#include "kernels/rope/gpu.h"
 
 namespace tessera {
 namespace {
@@ -54,6 +56,21 @@ void check_positions(const int32_t* positions, int64_t rows, int64_t limit) {
   }
 }
 
+template <class S>
+RopeCpu<S> loop_args(const RopeArgs& a) {
+  using T = RopeAngle<S>;
+  return {.x = a.x.data<S>(),
+          .y = a.y.data<S>(),
+          .positions = a.positions.data<int32_t>(),
+          .cos = a.cos.data<T>(),
+          .sin = a.sin.data<T>(),
+          .rows = a.x.shape(0),
+          .columns = a.x.shape(1),
+          .heads = a.heads,
+          .half = a.head_dim / 2,
+          .direction = T(a.inverse ? -1 : 1)};
+}
+
 }  // namespace
 
 KernelCost cost(const RopeArgs& a) {
@@ -72,21 +89,15 @@ void rope_rotate(Context& ctx, const RopeArgs& a) {
     a.y.storage()->bump_version();
     return;
   }
-  const int32_t* positions = a.positions.data<int32_t>();
-  check_positions(positions, a.x.shape(0), a.cos.shape(0));
+  if (!is_gpu(ctx.device()))
+    check_positions(a.positions.data<int32_t>(), a.x.shape(0), a.cos.shape(0));
   a.y.storage()->bump_version();
   dispatch_compute("rope", a.x.dtype(), [&]<class S>() {
-    using T = RopeAngle<S>;
-    loop_of<S>(ctx.isa())(ctx.threads(), {.x = a.x.data<S>(),
-                                          .y = a.y.data<S>(),
-                                          .positions = positions,
-                                          .cos = a.cos.data<T>(),
-                                          .sin = a.sin.data<T>(),
-                                          .rows = a.x.shape(0),
-                                          .columns = a.x.shape(1),
-                                          .heads = a.heads,
-                                          .half = a.head_dim / 2,
-                                          .direction = T(a.inverse ? -1 : 1)});
+    const RopeCpu<S> args = loop_args<S>(a);
+    if (!is_gpu(ctx.device())) return loop_of<S>(ctx.isa())(ctx.threads(), args);
+    dispatch_gpu(ctx.device(), [&]<Device device>() {
+      rope_gpu<device>(ctx, RopeGpu<S>{args, a.cos.shape(0)});
+    });
   });
 }
 

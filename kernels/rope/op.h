@@ -9,7 +9,7 @@ namespace tessera {
 
 // Rotates the q and k heads of qkv [N, (heads + 2 kv_heads) head_dim] (columns: q heads, k heads, v
 // heads; contiguous f32, bf16 or f64) by their rows' positions, i32 [N], and returns it; v is
-// untouched. A position outside the table is an error.
+// untouched. A position outside the table is an error; on a GPU its row becomes NaN.
 //
 // The rotation overwrites qkv's memory and bumps its version: no copy is made or saved. That is
 // safe on the output of an op that does not save its output, such as linear or qk_norm. Where

@@ -5,6 +5,7 @@
 #include <numbers>
 #include <vector>
 
+#include "core/transfer.h"
 #include "kernels/launch/cpu/parallel.h"
 
 namespace tessera {
@@ -86,15 +87,17 @@ template <class T>
 void fill(Context& ctx, const RopeTable& table, const std::vector<double>& frequencies,
           double amplitude) {
   const int64_t half = int64_t(frequencies.size());
-  T *cos = table.cos.data<T>(), *sin = table.sin.data<T>();
+  std::vector<T> cos(size_t(table.cos.elements())), sin(cos.size());
   parallel_for(ctx.threads(), table.cos.shape(0), 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * half; i < end * half; ++i) {
       const int64_t position = i / half;
       const double angle = double(position) * frequencies[size_t(i % half)];
-      cos[i] = T(amplitude * std::cos(angle));
-      sin[i] = T(amplitude * std::sin(angle));
+      cos[size_t(i)] = T(amplitude * std::cos(angle));
+      sin[size_t(i)] = T(amplitude * std::sin(angle));
     }
   });
+  upload(table.cos, cos.data());
+  upload(table.sin, sin.data());
 }
 
 }  // namespace
