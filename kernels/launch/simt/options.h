@@ -1,0 +1,44 @@
+// What the emulator does besides running a kernel.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace tessera::simt {
+
+// Which warp runs next. `pct`: the one of highest random priority, until it blocks, with random
+// changes of priority (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of
+// Finding Bugs", ASPLOS 2010); warps drift far apart, which finds missing barriers. `uniform`: any.
+// `by_seed`: one of them, drawn for every block.
+enum class Schedule : uint8_t { round_robin, uniform, pct, by_seed };
+
+// When cp.async, TMA and wgmma take effect: at once, as late as their waits allow, at random.
+enum class AsyncDelivery : uint8_t { eager, late, random, by_seed };
+
+enum class Switch : uint8_t { off, on, automatic };
+
+struct Options {
+  uint64_t seed = 1;
+  Schedule schedule = Schedule::by_seed;
+  AsyncDelivery async = AsyncDelivery::by_seed;
+  // Race checks; need kernels compiled with -fsanitize=thread and the library
+  // tessera_simt_race_hooks. `automatic`: on where the hooks are linked.
+  Switch race = Switch::automatic;
+  bool bank = false;             // count bank conflicts
+  int workers = 0;               // OS threads that run blocks; 0: the context's threads
+  int resident = 1;              // blocks that take turns on one OS thread
+  int shared_limit = 227 << 10;  // bytes of shared memory a block may have (sm_90)
+};
+
+// Changes `options` by "seed=7,schedule=pct,async=late,race=on,bank=on,workers=2,resident=2". An
+// unknown key or value is an Error that lists the known ones.
+void parse_options(std::string_view text, Options& options);
+
+// The defaults, changed by the environment variable TESSERA_SIMT if it is set.
+Options options_from_environment();
+
+// The text for parse_options that gives these options.
+std::string to_text(const Options& options);
+
+}  // namespace tessera::simt

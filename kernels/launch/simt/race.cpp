@@ -1,0 +1,188 @@
+#include "kernels/launch/simt/race.h"
+
+#include <algorithm>
+
+#include "kernels/launch/simt/executor.h"
+
+namespace tessera::simt {
+
+void join(VectorClock& clock, const VectorClock& other) {
+  const size_t n = std::min(clock.size(), other.size());
+  uint32_t* a = clock.data();
+  const uint32_t* b = other.data();
+  for (size_t i = 0; i < n; ++i) a[i] = std::max(a[i], b[i]);
+}
+
+void RaceDetector::begin(Block& block, bool on) {
+  block_ = &block;
+  on_ = on;
+  if (!on) return;
+  threads_ = block.threads;
+  agents_ = threads_ + kCopyAgents + kWgmmaAgents * int(block.warpgroups.size());
+  cells_.resize(SharedMemory::kBytes);
+  more_.clear();
+  copies_ = 0;
+  copy_times_.assign(kCopyAgents, 0);
+}
+
+void RaceDetector::forget(uint32_t address, uint32_t bytes) {
+  if (on_) std::fill_n(cells_.begin() + address, bytes, Cell());
+}
+
+std::string RaceDetector::name_of(uint16_t agent) const {
+  if (agent < threads_) return fmt::format("thread {} (warp {})", agent, agent / kLanes);
+  if (agent < threads_ + kCopyAgents) return "a TMA copy";
+  return fmt::format("wgmma of warpgroup {}", (agent - threads_ - kCopyAgents) / kWgmmaAgents);
+}
+
+void RaceDetector::access(uint32_t address, uint32_t bytes, Access kind, const Agent& agent,
+                          Site site) {
+  Cell before, after;
+  bool known = false;
+  for (uint32_t i = address; i < address + bytes; ++i) {
+    Cell& cell = cells_[i];
+    if (known && cell == before) {  // as its neighbour, whose readers, if many, are its own
+      cell = after;
+      continue;
+    }
+    before = cell;
+    check_cell(cell, i, kind, agent, site);
+    record(cell, kind, agent);
+    after = cell;
+    known = before.more < 0 && after.more < 0;
+  }
+}
+
+void RaceDetector::check_cell(const Cell& cell, uint32_t address, Access kind, const Agent& agent,
+                              Site site) {
+  const bool reads = kind == Access::read || kind == Access::async_read;
+  const auto verb = [&] { return reads ? "read" : kind == Access::atomic ? "atomic" : "write"; };
+  if (cell.in_flight) {
+    fail_at(site,
+            "race: {} of shared [{:#x}] by {} while an asynchronous copy into it is in flight",
+            verb(), address, name_of(agent.id));
+  }
+  if (reads && !cell.initialised) {
+    fail_at(site, "uninitialised read of shared [{:#x}] by {}", address, name_of(agent.id));
+  }
+  const bool both_atomic = kind == Access::atomic && cell.atomic_write;
+  if (cell.write_time && cell.writer != agent.id && !both_atomic &&
+      (*agent.seen)[cell.writer] < cell.write_time) {
+    fail_at(site, "race: {} of shared [{:#x}] by {} is not ordered after the write by {}", verb(),
+            address, name_of(agent.id), name_of(cell.writer));
+  }
+  if (kind == Access::async_read) check_proxy(cell, address, agent, site);
+  if (!reads) check_readers(cell, address, agent, site);
+}
+
+// An asynchronous read of what a thread wrote needs a proxy fence, either of the writer after the
+// write or of the issuer after it is ordered after the write.
+void RaceDetector::check_proxy(const Cell& cell, uint32_t address, const Agent& agent, Site site) {
+  if (cell.async_write || cell.write_time == 0 || cell.writer >= threads_) return;
+  const Fiber& writer = block_->fibers[cell.writer];
+  if (writer.fence_time >= cell.write_time) return;
+  if (agent.issuer && !agent.issuer->fence_clock.empty() &&
+      agent.issuer->fence_clock[cell.writer] >= cell.write_time) {
+    return;
+  }
+  fail_at(
+      site,
+      "missing fence_proxy_async: {} reads shared [{:#x}], which {} wrote with an ordinary store",
+      name_of(agent.id), address, name_of(cell.writer));
+}
+
+void RaceDetector::check_readers(const Cell& cell, uint32_t address, const Agent& agent,
+                                 Site site) {
+  const auto check_reader = [&](uint16_t reader, uint32_t time) {
+    if (reader == agent.id || (*agent.seen)[reader] >= time) return;
+    fail_at(site, "race: write of shared [{:#x}] by {} is not ordered after the read by {}",
+            address, name_of(agent.id), name_of(reader));
+  };
+  if (cell.readers == 1) check_reader(cell.reader, cell.read_time);
+  if (cell.readers != kMany) return;
+  for (const auto& [reader, time] : more_[size_t(cell.more)]) check_reader(reader, time);
+}
+
+void RaceDetector::record(Cell& cell, Access kind, const Agent& agent) {
+  if (kind == Access::read || kind == Access::async_read) return record_read(cell, agent);
+  cell.readers = 0;
+  cell.writer = agent.id;
+  cell.write_time = agent.time;
+  cell.initialised = true;
+  cell.async_write = kind == Access::async_write;
+  cell.atomic_write = kind == Access::atomic;
+}
+
+void RaceDetector::record_read(Cell& cell, const Agent& agent) {
+  const bool replaces = cell.readers == 1 &&
+                        (cell.reader == agent.id || (*agent.seen)[cell.reader] >= cell.read_time);
+  if (cell.readers == 0 || replaces) {
+    cell.readers = 1;
+    cell.reader = agent.id;
+    cell.read_time = agent.time;
+    return;
+  }
+  if (cell.more < 0) {
+    cell.more = int32_t(more_.size());
+    more_.emplace_back();
+  }
+  auto& readers = more_[size_t(cell.more)];
+  if (cell.readers == 1) {
+    readers.assign(1, {cell.reader, cell.read_time});
+    cell.readers = kMany;
+  }
+  const auto known = std::ranges::find(readers, agent.id, &std::pair<uint16_t, uint32_t>::first);
+  if (known == readers.end()) {
+    readers.emplace_back(agent.id, agent.time);
+  } else {
+    known->second = agent.time;
+  }
+}
+
+void RaceDetector::thread_access(const Fiber& fiber, uint32_t address, uint32_t bytes, Access kind,
+                                 Site site) {
+  if (!on_) return;
+  const Agent agent{.id = uint16_t(fiber.number),
+                    .time = fiber.clock[size_t(fiber.number)],
+                    .seen = &fiber.clock,
+                    .issuer = &fiber};
+  access(address, bytes, kind, agent, site);
+}
+
+void RaceDetector::set_in_flight(uint32_t address, uint32_t bytes, bool in_flight) {
+  if (!on_) return;
+  for (uint32_t i = address; i < address + bytes; ++i) cells_[i].in_flight = in_flight;
+}
+
+Agent RaceDetector::new_copy_agent(const Fiber& issuer, VectorClock& seen) {
+  if (!on_) return {};
+  const uint32_t k = copies_++ % kCopyAgents;
+  const uint32_t time = ++copy_times_[k];
+  const uint16_t id = uint16_t(uint32_t(threads_) + k);
+  seen = issuer.clock;
+  seen[id] = time;
+  return {.id = id, .time = time, .seen = &seen, .issuer = &issuer};
+}
+
+uint16_t RaceDetector::wgmma_agent(int group, uint64_t number) const {
+  return uint16_t(threads_ + kCopyAgents + group * kWgmmaAgents + int(number % kWgmmaAgents));
+}
+
+void RaceDetector::release(Fiber& fiber, VectorClock& into) {
+  if (!on_) return;
+  if (into.size() < fiber.clock.size()) into.resize(fiber.clock.size());
+  join(into, fiber.clock);
+  ++fiber.clock[size_t(fiber.number)];
+}
+
+void RaceDetector::acquire(Fiber& fiber, const VectorClock& from) {
+  if (on_) join(fiber.clock, from);
+}
+
+void RaceDetector::fence_async_proxy(Fiber& fiber) {
+  if (!on_) return;
+  fiber.fence_clock = fiber.clock;
+  fiber.fence_time = fiber.clock[size_t(fiber.number)]++;
+}
+
+}  // namespace tessera::simt

@@ -1,0 +1,87 @@
+// The race detector: vector clocks over the threads of a block and over the asynchronous agents
+// (copies by TMA, products by wgmma) that act on its behalf (after Flanagan and Freund,
+// "FastTrack", PLDI 2009). It watches shared memory, byte by byte.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/launch/simt/site.h"
+
+namespace tessera::simt {
+
+struct Block;
+struct Fiber;
+
+// clock[a] is the last moment of agent `a` that the owner is ordered after.
+using VectorClock = std::vector<uint32_t>;
+void join(VectorClock& clock, const VectorClock& other);
+
+enum class Access : uint8_t { read, write, async_read, async_write, atomic };
+
+// Who accesses memory, at which moment of its own, and what it is ordered after.
+struct Agent {
+  uint16_t id = 0;
+  uint32_t time = 0;
+  const VectorClock* seen = nullptr;
+  const Fiber* issuer = nullptr;  // of an asynchronous operation
+};
+
+class RaceDetector {
+ public:
+  void begin(Block& block, bool on);
+  bool on() const { return on_; }
+  int agents() const { return agents_; }
+  // A range of shared memory becomes uninitialised.
+  void forget(uint32_t address, uint32_t bytes);
+
+  // Checks an access against all earlier ones and records it.
+  void access(uint32_t address, uint32_t bytes, Access kind, const Agent& agent, Site site);
+  void thread_access(const Fiber& fiber, uint32_t address, uint32_t bytes, Access kind, Site site);
+  // While a copy into the range is in flight, nobody may touch it.
+  void set_in_flight(uint32_t address, uint32_t bytes, bool in_flight);
+
+  // The agent of the next asynchronous copy; `seen` becomes what it is ordered after.
+  Agent new_copy_agent(const Fiber& issuer, VectorClock& seen);
+  // The agent of the wgmma operations that warpgroup `group` commits as its number `number`.
+  uint16_t wgmma_agent(int group, uint64_t number) const;
+
+  // Synchronisation: `fiber` publishes what it has done, takes over what others have published.
+  void release(Fiber& fiber, VectorClock& into);
+  void acquire(Fiber& fiber, const VectorClock& from);
+  void fence_async_proxy(Fiber& fiber);
+
+ private:
+  static constexpr int kCopyAgents = 64, kWgmmaAgents = 16;
+
+  struct Cell {
+    uint32_t write_time = 0;
+    uint32_t read_time = 0;
+    uint16_t writer = 0, reader = 0;
+    uint8_t readers = 0;  // 0, 1 or kMany: then they are in more_[more]
+    bool initialised = false, in_flight = false, async_write = false, atomic_write = false;
+    int32_t more = -1;
+
+    bool operator==(const Cell&) const = default;
+  };
+  static constexpr uint8_t kMany = 2;
+
+  void check_cell(const Cell& cell, uint32_t address, Access kind, const Agent& agent, Site site);
+  void check_proxy(const Cell& cell, uint32_t address, const Agent& agent, Site site);
+  void check_readers(const Cell& cell, uint32_t address, const Agent& agent, Site site);
+  void record(Cell& cell, Access kind, const Agent& agent);
+  void record_read(Cell& cell, const Agent& agent);
+  std::string name_of(uint16_t agent) const;
+
+  Block* block_ = nullptr;
+  bool on_ = false;
+  int threads_ = 0, agents_ = 0;
+  std::vector<Cell> cells_;                                       // one per byte of shared memory
+  std::vector<std::vector<std::pair<uint16_t, uint32_t>>> more_;  // readers of a cell: id, time
+  uint32_t copies_ = 0;
+  std::vector<uint32_t> copy_times_;
+};
+
+}  // namespace tessera::simt
