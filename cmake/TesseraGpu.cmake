@@ -39,14 +39,14 @@ function(tessera_nvcc_objects name files)
   target_compile_definitions(${name} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::cuda)
   target_compile_options(${name} PRIVATE ${TESSERA_NVCC_FLAGS} ${ARGN})
   set_target_properties(${name} PROPERTIES
-    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES OFF
+    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF CUDA_ARCHITECTURES OFF
     CUDA_COMPILER_LAUNCHER "${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh;${CMAKE_CUDA_COMPILER_LAUNCHER}")
 endfunction()
 
 function(tessera_gpu_sources name)
   cmake_parse_arguments(ARG "" "" "FILES;SM90" ${ARGN})
   tessera_host_sources(host_sources ${ARG_FILES} ${ARG_SM90})
-  if(TESSERA_SIMT)
+  if(TESSERA_SIMT AND TARGET tessera_simt)
     add_library(${name}_simt OBJECT ${host_sources})
     target_link_libraries(${name}_simt PRIVATE tessera_options)
     add_library(${name}_race OBJECT EXCLUDE_FROM_ALL ${host_sources})

@@ -3,7 +3,7 @@
 #   level; every copy is compiled with TESSERA_ISA set to its level, a value of tessera::Isa.
 # tessera_program(NAME SOURCES ... [LINK ...]): an executable in build/bin.
 # tessera_test(NAME SOURCES ... [LINK ...] [LABELS ...]): a GoogleTest program, one ctest entry a
-#   case.
+#   case; those whose name ends in /cuda have label gpu too.
 
 add_library(tessera_options INTERFACE)
 target_include_directories(tessera_options INTERFACE ${PROJECT_SOURCE_DIR})
@@ -53,7 +53,13 @@ function(tessera_test name)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE tessera_options ${ARG_LINK} GTest::gtest_main)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+  gtest_discover_tests(${name} TEST_FILTER -*/cuda:*/cuda/* TEST_LIST ${name}_host_tests
+                       DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+  if(TESSERA_HAS_CUDA)
+    gtest_discover_tests(${name} TEST_FILTER */cuda:*/cuda/* TEST_LIST ${name}_gpu_tests
+                         DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS};gpu"
+                         RESOURCE_LOCK gpu)
+  endif()
 endfunction()
 if(TESSERA_TESTS)
   include(GoogleTest)

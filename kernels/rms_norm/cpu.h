@@ -1,55 +1,15 @@
 // The RMSNorm loops of one instruction-set level.
 #pragma once
 
-#include <type_traits>
-
-#include "core/dtype.h"
 #include "core/isa.h"
+#include "kernels/rms_norm/data.h"
 
 namespace tessera {
 
-// The type of weights and statistics for storage type S.
-template <class S>
-using RmsNormWeight = std::conditional_t<std::is_same_v<S, double>, double, float>;
-
-// Head h of row n begins at data + n * row_stride + h * head_stride.
-template <class S>
-struct HeadRows {
-  S* data;  // nullptr: absent
-  int64_t row_stride, head_stride;
-};
-
-struct RmsNormSizes {
-  int64_t rows, heads, columns;
-};
-
-template <class S>
-struct RmsNormForwardCpu {
-  RmsNormSizes size;
-  HeadRows<const S> x, residual;
-  const RmsNormWeight<S>* weight;  // [columns]
-  HeadRows<S> sum, y;
-  RmsNormWeight<S>* rstd;  // [rows, heads] or nullptr
-  float eps;
-};
-
-template <class S>
-struct RmsNormBackwardCpu {
-  RmsNormSizes size;
-  HeadRows<const S> x, dy, dsum;
-  const RmsNormWeight<S>* weight;  // [columns]
-  const RmsNormWeight<S>* rstd;    // [rows, heads]
-  HeadRows<S> dx;
-  RmsNormWeight<S>* dweight;  // [columns] or nullptr
-  bool accumulate_dweight;
-  int64_t rows_per_chunk;
-  RmsNormWeight<S>* partials;  // [ceil(rows / rows_per_chunk), columns]: dweight of each chunk
-};
-
 template <class S>
 struct RmsNormCpu {
-  void (*forward)(int threads, const RmsNormForwardCpu<S>&);
-  void (*backward)(int threads, const RmsNormBackwardCpu<S>&);
+  void (*forward)(int threads, const RmsNormForwardData<S>&);
+  void (*backward)(int threads, const RmsNormBackwardData<S>&);
 };
 template <Isa isa, class S>
 RmsNormCpu<S> rms_norm_cpu();

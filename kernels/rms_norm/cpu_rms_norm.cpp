@@ -57,7 +57,7 @@ TESSERA_INLINE void write_y(const S* x, const T* weight, T rstd, S* y, int64_t n
 }
 
 template <class S>
-void forward(int threads, const RmsNormForwardCpu<S>& a) {
+void forward(int threads, const RmsNormForwardData<S>& a) {
   using T = compute_t<S>;
   const auto [rows, heads, columns] = a.size;
   const int64_t n = columns, grain = (kGrain + heads * columns - 1) / (heads * columns);
@@ -104,7 +104,7 @@ TESSERA_INLINE void write_dx(const S* x, const S* dy, const T* weight, const S* 
 }
 
 template <class S>
-TESSERA_INLINE void backward_chunk(const RmsNormBackwardCpu<S>& a, int64_t begin, int64_t end,
+TESSERA_INLINE void backward_chunk(const RmsNormBackwardData<S>& a, int64_t begin, int64_t end,
                                    compute_t<S>* dweight) {
   using T = compute_t<S>;
   const int64_t heads = a.size.heads, n = a.size.columns;
@@ -123,7 +123,7 @@ TESSERA_INLINE void backward_chunk(const RmsNormBackwardCpu<S>& a, int64_t begin
 }
 
 template <class S>
-void backward(int threads, const RmsNormBackwardCpu<S>& a) {
+void backward(int threads, const RmsNormBackwardData<S>& a) {
   using T = compute_t<S>;
   using V = Vec<T>;
   const int64_t rows = a.size.rows, n = a.size.columns, step = a.rows_per_chunk;

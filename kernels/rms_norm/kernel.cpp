@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "kernels/launch/gpu/dispatch.h"
 #include "kernels/rms_norm/cpu.h"
+#include "kernels/rms_norm/gpu.h"
 
 namespace tessera {
 namespace {
 
-constexpr int64_t kMaxChunks = 128;          // of rows, each with a partial dweight
+constexpr int64_t kMaxChunks = 256;          // of rows, each with a partial dweight
 constexpr int64_t kMinChunkElements = 8192;  // keeps the partials small beside x
 
 template <class S>
@@ -21,6 +23,20 @@ RmsNormCpu<S> loops_of(Isa isa) {
       break;
   }
   return rms_norm_cpu<Isa::avx2, S>();
+}
+
+template <class S>
+void run_forward(Context& ctx, const RmsNormForwardData<S>& data) {
+  if (!is_gpu(ctx.device())) return loops_of<S>(ctx.isa()).forward(ctx.threads(), data);
+  dispatch_gpu(ctx.device(),
+               [&]<Device device>() { rms_norm_gpu<device, S>().forward(ctx, data); });
+}
+
+template <class S>
+void run_backward(Context& ctx, const RmsNormBackwardData<S>& data) {
+  if (!is_gpu(ctx.device())) return loops_of<S>(ctx.isa()).backward(ctx.threads(), data);
+  dispatch_gpu(ctx.device(),
+               [&]<Device device>() { rms_norm_gpu<device, S>().backward(ctx, data); });
 }
 
 RmsNormSizes sizes_of(const Tensor& x) {
@@ -104,14 +120,14 @@ void rms_norm_forward(Context& ctx, const RmsNormForwardArgs& a) {
   if (ctx.is_meta() || a.x.elements() == 0) return;
   dispatch_compute("rms_norm", a.x.dtype(), [&]<class S>() {
     using W = RmsNormWeight<S>;
-    loops_of<S>(ctx.isa()).forward(ctx.threads(), {.size = sizes_of(a.x),
-                                                   .x = rows_of<const S>(a.x),
-                                                   .residual = rows_of<const S>(a.residual),
-                                                   .weight = a.weight.data<W>(),
-                                                   .sum = rows_of<S>(a.sum),
-                                                   .y = rows_of<S>(a.y),
-                                                   .rstd = data_of<W>(a.rstd),
-                                                   .eps = a.eps});
+    run_forward<S>(ctx, {.size = sizes_of(a.x),
+                         .x = rows_of<const S>(a.x),
+                         .residual = rows_of<const S>(a.residual),
+                         .weight = a.weight.data<W>(),
+                         .sum = rows_of<S>(a.sum),
+                         .y = rows_of<S>(a.y),
+                         .rstd = data_of<W>(a.rstd),
+                         .eps = a.eps});
   });
 }
 
@@ -129,17 +145,17 @@ void rms_norm_backward(Context& ctx, const RmsNormBackwardArgs& a) {
   if (ctx.is_meta()) return;
   dispatch_compute("rms_norm", a.x.dtype(), [&]<class S>() {
     using W = RmsNormWeight<S>;
-    loops_of<S>(ctx.isa()).backward(ctx.threads(), {.size = size,
-                                                    .x = rows_of<const S>(a.x),
-                                                    .dy = rows_of<const S>(a.dy),
-                                                    .dsum = rows_of<const S>(a.dsum),
-                                                    .weight = a.weight.data<W>(),
-                                                    .rstd = a.rstd.data<W>(),
-                                                    .dx = rows_of<S>(a.dx),
-                                                    .dweight = data_of<W>(a.dweight),
-                                                    .accumulate_dweight = a.accumulate_dweight,
-                                                    .rows_per_chunk = step,
-                                                    .partials = partials.data<W>()});
+    run_backward<S>(ctx, {.size = size,
+                          .x = rows_of<const S>(a.x),
+                          .dy = rows_of<const S>(a.dy),
+                          .dsum = rows_of<const S>(a.dsum),
+                          .weight = a.weight.data<W>(),
+                          .rstd = a.rstd.data<W>(),
+                          .dx = rows_of<S>(a.dx),
+                          .dweight = data_of<W>(a.dweight),
+                          .accumulate_dweight = a.accumulate_dweight,
+                          .rows_per_chunk = step,
+                          .partials = partials.data<W>()});
   });
 }
 

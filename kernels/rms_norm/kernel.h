@@ -32,7 +32,7 @@ struct RmsNormBackwardArgs {
 };
 
 void rms_norm_forward(Context& ctx, const RmsNormForwardArgs& args);
-// dweight does not depend on the number of threads. Workspace: at most 128 rows of C.
+// dweight does not depend on the number of threads. Workspace: at most 256 rows of C.
 void rms_norm_backward(Context& ctx, const RmsNormBackwardArgs& args);
 
 KernelCost cost(const RmsNormForwardArgs& args);

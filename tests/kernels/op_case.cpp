@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/launch/cpu/isa.h"
 #include "tests/support/rounding.h"
@@ -25,6 +26,35 @@ Context cpu_context() {
   return cpu_context(best_isa());
 }
 
+std::vector<Device> built_devices() {
+  std::vector<Device> devices{Device::cpu};
+#ifdef TESSERA_WITH_SIMT
+  devices.push_back(Device::simt);
+#endif
+#ifdef TESSERA_WITH_CUDA
+  devices.push_back(Device::cuda);
+#endif
+  return devices;
+}
+
+std::vector<Device> test_devices() {
+  std::vector<Device> devices = built_devices();
+  if (cuda_device_count() == 0) std::erase(devices, Device::cuda);
+  return devices;
+}
+
+Context device_context(Device device, int threads) {
+  return Context({.device = device, .threads = threads, .isa = best_isa(), .poison = true});
+}
+
+void DeviceTest::SetUp() {
+  if (GetParam() == Device::cuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+}
+
+std::string device_name(const ::testing::TestParamInfo<Device>& info) {
+  return std::string(name_of(info.param));
+}
+
 DType wide(DType dtype) {
   return dtype == DType::f64 ? DType::f64 : DType::f32;
 }
@@ -37,23 +67,22 @@ Tensor make_tensor(Context& ctx, const Shape& shape, DType dtype, const Vec& val
   check(shape.elements() == int64_t(values.size()), "test: {} values for shape {}", values.size(),
         shape);
   Tensor tensor = ctx.empty(shape, dtype);
-  if (ctx.is_meta()) return tensor;
   dispatch_compute("make_tensor", dtype, [&]<class S>() {
-    std::transform(values.begin(), values.end(), tensor.data<S>(), [](double x) {
+    std::vector<S> stored(values.size());
+    std::transform(values.begin(), values.end(), stored.begin(), [](double x) {
       if constexpr (std::is_same_v<S, double>) {
         return x;
       } else {
         return from_float<S>(float(x));
       }
     });
+    upload(tensor, stored.data());
   });
   return tensor;
 }
 
 Tensor make_tokens(Context& ctx, const std::vector<int32_t>& values) {
-  Tensor tensor = ctx.empty({int64_t(values.size())}, DType::i32);
-  if (!ctx.is_meta()) std::copy(values.begin(), values.end(), tensor.data<int32_t>());
-  return tensor;
+  return int_tensor(ctx, values);
 }
 
 Vec representable(std::string_view name, int64_t count, DType dtype, double stddev) {
@@ -75,30 +104,37 @@ AssertionResult fails_with(const std::function<void()>& f, const std::string& me
   return AssertionFailure() << "there was no error";
 }
 
-AssertionResult plans_its_memory(const std::function<Var(Context&)>& f) {
-  std::vector<Ledger::Event> timelines[2];
-  for (const Device device : {Device::cpu, Device::meta}) {
-    Context ctx({.device = device, .threads = 2, .isa = best_isa()});
-    ctx.ledger().record_timeline(true);
-    {
-      const Var y = f(ctx);
-      Tensor dy = ctx.zeros(y.value().shape(), y.value().dtype());
-      std::vector<Tensor> grads;
-      grads.push_back(std::move(dy));
-      backward(ctx, std::span(&y, 1), std::move(grads), add_into);
-    }
-    timelines[size_t(device)] = ctx.ledger().timeline();
+namespace {
+
+// What a forward and backward pass of f books on the device.
+std::vector<Ledger::Event> timeline_of(Device device, const std::function<Var(Context&)>& f) {
+  Context ctx({.device = device, .threads = 2, .isa = best_isa()});
+  ctx.ledger().record_timeline(true);
+  {
+    const Var y = f(ctx);
+    Tensor dy = ctx.zeros(y.value().shape(), y.value().dtype());
+    std::vector<Tensor> grads;
+    grads.push_back(std::move(dy));
+    backward(ctx, std::span(&y, 1), std::move(grads), add_into);
   }
+  return ctx.ledger().timeline();
+}
+
+}  // namespace
+
+AssertionResult plans_its_memory(const std::function<Var(Context&)>& f) {
+  const std::vector<Ledger::Event> plan = timeline_of(Device::meta, f);
+  if (plan.empty()) return AssertionFailure() << "nothing was allocated";
   const auto same = [](const Ledger::Event& a, const Ledger::Event& b) {
     return a.tag == b.tag && a.bytes == b.bytes;
   };
-  if (timelines[0].empty()) return AssertionFailure() << "nothing was allocated";
-  if (std::equal(timelines[0].begin(), timelines[0].end(), timelines[1].begin(), timelines[1].end(),
-                 same)) {
-    return AssertionSuccess();
+  for (const Device device : test_devices()) {
+    const std::vector<Ledger::Event> run = timeline_of(device, f);
+    if (std::equal(run.begin(), run.end(), plan.begin(), plan.end(), same)) continue;
+    return AssertionFailure() << fmt::format("{} events on {}, {} on meta, or unlike ones",
+                                             run.size(), name_of(device), plan.size());
   }
-  return AssertionFailure() << fmt::format("{} events on cpu, {} on meta, or unlike ones",
-                                           timelines[0].size(), timelines[1].size());
+  return AssertionSuccess();
 }
 
 }  // namespace tessera::test

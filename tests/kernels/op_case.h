@@ -22,6 +22,25 @@ inline constexpr int64_t kAwkwardSizes[] = {1, 31, 33, 127, 4099};
 // The levels that this machine can run.
 std::vector<Isa> machine_isas();
 
+// The devices with data that this build has and this machine can run: cpu, then simt and cuda.
+std::vector<Device> test_devices();
+// A context on any of them whose fresh memory is NaN; on cpu at the machine's highest level.
+Context device_context(Device device, int threads = 2);
+
+// For tests that run on every device of the build:
+//   class RmsNormOn : public DeviceTest {};
+//   TEST_P(RmsNormOn, MatchesTheReference) { Context ctx = context(); ... }
+//   INSTANTIATE_TEST_SUITE_P(Devices, RmsNormOn, ::testing::ValuesIn(built_devices()),
+//   device_name);
+// Where there is no GPU, those for cuda are skipped; ctest -L gpu runs them alone.
+class DeviceTest : public ::testing::TestWithParam<Device> {
+ protected:
+  void SetUp() override;
+  Context context(int threads = 2) const { return device_context(GetParam(), threads); }
+};
+std::vector<Device> built_devices();
+std::string device_name(const ::testing::TestParamInfo<Device>& info);
+
 // A context on the CPU whose fresh memory is NaN.
 Context cpu_context(Isa isa, int threads = 1);
 Context cpu_context();  // the machine's highest level
@@ -42,8 +61,8 @@ Vec representable(std::string_view name, int64_t count, DType dtype, double stdd
 // Whether f throws an Error with exactly this text.
 ::testing::AssertionResult fails_with(const std::function<void()>& f, const std::string& message);
 
-// Whether a forward and backward pass of f books the same memory, event by event, on `cpu` and on
-// `meta`. f makes its inputs and calls the ops.
+// Whether a forward and backward pass of f books the same memory, event by event, on every device
+// as on `meta`. f makes its inputs and calls the ops.
 ::testing::AssertionResult plans_its_memory(const std::function<Var(Context&)>& f);
 
 }  // namespace tessera::test

@@ -64,6 +64,26 @@ int64_t offset_of(const Tensor& tensor, int64_t element) {
   return offset;
 }
 
+// The elements of a strided tensor of any device, as bytes that the host can read.
+class HostBytes {
+ public:
+  explicit HostBytes(const Tensor& tensor) : tensor_(tensor), first_(tensor.raw()) {
+    if (is_host_readable(tensor.device())) return;
+    const Storage& storage = *tensor.storage();
+    copy_.resize(storage.bytes());
+    storage.pool().segments().copy_out(copy_.data(), storage.data(), storage.bytes());
+    first_ = copy_.data() + (tensor.raw() - storage.data());
+  }
+  const std::byte* operator[](int64_t element) const {
+    return first_ + offset_of(tensor_, element) * int64_t(size_of(tensor_.dtype()));
+  }
+
+ private:
+  const Tensor& tensor_;
+  std::vector<std::byte> copy_;
+  const std::byte* first_;
+};
+
 AssertionResult same_kind(const Shape& shape, DType dtype, const Shape& expected_shape,
                           DType expected_dtype) {
   if (!(shape == expected_shape)) {
@@ -91,9 +111,10 @@ std::string describe(const Errors& e) {
 Values values_of(const Tensor& on_device) {
   const Tensor tensor = to_host(on_device);
   Values out{.shape = tensor.shape(), .dtype = tensor.dtype(), .data = Vec(tensor.elements())};
+  const HostBytes bytes(tensor);
   dispatch_any(tensor.dtype(), [&]<class T>() {
     for (int64_t i = 0; i < tensor.elements(); ++i)
-      out.data[i] = as_double(tensor.data<T>()[offset_of(tensor, i)]);
+      out.data[i] = as_double(*reinterpret_cast<const T*>(bytes[i]));
   });
   return out;
 }
@@ -161,11 +182,9 @@ AssertionResult is_bitwise_equal(const Tensor& actual_on_device, const Tensor& e
   const AssertionResult kind =
       same_kind(actual.shape(), actual.dtype(), expected.shape(), expected.dtype());
   if (!kind) return kind;
-  const size_t size = size_of(actual.dtype());
+  const HostBytes actual_bytes(actual), expected_bytes(expected);
   for (int64_t i = 0; i < actual.elements(); ++i) {
-    const std::byte* a = actual.raw() + offset_of(actual, i) * int64_t(size);
-    const std::byte* e = expected.raw() + offset_of(expected, i) * int64_t(size);
-    if (std::memcmp(a, e, size) == 0) continue;
+    if (std::memcmp(actual_bytes[i], expected_bytes[i], size_of(actual.dtype())) == 0) continue;
     return AssertionFailure() << describe_element(values_of(actual), values_of(expected), i)
                               << ", bits differ";
   }

@@ -10,7 +10,7 @@ namespace tessera {
 // Calls f.template operator()<Device::cuda>() or <Device::simt>(). Throws Error for a device that
 // this build lacks.
 template <class F>
-void dispatch_gpu(Device device, F&& f) {
+void dispatch_gpu(Device device, [[maybe_unused]] F&& f) {
 #ifdef TESSERA_WITH_CUDA
   if (device == Device::cuda) return f.template operator()<Device::cuda>();
 #endif
