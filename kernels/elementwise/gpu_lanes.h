@@ -60,20 +60,26 @@ constexpr unsigned sweep_blocks(int64_t n, int lanes) {
   return unsigned((n + kSweepGroups * lanes - 1) / (kSweepGroups * lanes));
 }
 
-// Calls body(i, Count<N>) for i = 0, N, 2 N, ... while N elements are left, then body(i, Count<1>)
-// for each that remains. For a grid of x = sweep_blocks(n, N) blocks of kSweepThreads.
+// The part of a sweep by block `block` of sweep_blocks(n, N): calls body(i, Count<N>) for
+// i = 0, N, 2 N, ... while N elements are left, then body(i, Count<1>) for each that remains.
 template <int N, class Body>
-__device__ inline void sweep(int64_t n, const Body& body) {
-  const int64_t groups = n / N;
-  int64_t group = int64_t(gpu::block_index().x) * kSweepGroups + gpu::thread_index().x;
+__device__ inline void sweep_part(int64_t block, int64_t n, const Body& body) {
+  const int64_t groups = n / N, thread = gpu::thread_index().x;
 #pragma unroll
   for (int64_t k = 0; k < kSweepGroups; k += kSweepThreads) {
-    if (group + k < groups) body((group + k) * N, Count<N>{});
+    const int64_t group = block * kSweepGroups + k + thread;
+    if (group < groups) body(group * N, Count<N>{});
   }
   if constexpr (N > 1) {
-    const int64_t rest = groups * N + gpu::thread_index().x;
-    if (gpu::block_index().x + 1 == gpu::grid_size().x && rest < n) body(rest, Count<1>{});
+    const int64_t rest = groups * N + thread;
+    if (block == groups / kSweepGroups && rest < n) body(rest, Count<1>{});
   }
+}
+
+// For a grid of x = sweep_blocks(n, N) blocks of kSweepThreads.
+template <int N, class Body>
+__device__ inline void sweep(int64_t n, const Body& body) {
+  sweep_part<N>(gpu::block_index().x, n, body);
 }
 
 // Whether groups of `lanes` elements from each of the pointers on may be accessed whole.

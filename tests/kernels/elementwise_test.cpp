@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "kernels/elementwise/op.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/rounding.h"
@@ -19,21 +19,22 @@ Vec rounded(Vec x, DType dtype) {
   return x;
 }
 
-template <class Body>  // body(ctx, n)
-void for_all_cases(const Body& body) {
-  for (const Isa isa : machine_isas()) {
-    for (const int threads : {1, 2}) {
-      Context ctx = cpu_context(isa, threads);
-      for (const int64_t n : {int64_t{0}, int64_t{1}, int64_t{31}, int64_t{33}, int64_t{127},
-                              int64_t{4099}, int64_t{70001}}) {
-        SCOPED_TRACE(fmt::format("isa {} threads {} n {}", int(isa), threads, n));
+class ElementwiseOn : public DeviceTest {
+ protected:
+  // Calls body(ctx, n) for every level of the device.
+  template <class Body>
+  void for_all_cases(const Body& body) const {
+    on_all_levels(GetParam(), [&](Context& ctx) {
+      for (const int64_t n : {0, 1, 31, 33, 127, 4099, 70001}) {
+        SCOPED_TRACE(fmt::format("n {}", n));
         body(ctx, n);
       }
-    }
+    });
   }
-}
+};
+INSTANTIATE_TEST_SUITE_P(Devices, ElementwiseOn, ::testing::ValuesIn(built_devices()), device_name);
 
-TEST(Elementwise, AddIntoRoundsOnce) {
+TEST_P(ElementwiseOn, AddIntoRoundsOnce) {
   for_all_cases([](Context& ctx, int64_t n) {
     for (const DType dtype : kComputeTypes) {
       const Vec a = representable("a", n, dtype), b = representable("b", n, dtype);
@@ -45,7 +46,7 @@ TEST(Elementwise, AddIntoRoundsOnce) {
   });
 }
 
-TEST(Elementwise, AddIntoTakesBf16IntoF32) {
+TEST_P(ElementwiseOn, AddIntoTakesBf16IntoF32) {
   for_all_cases([](Context& ctx, int64_t n) {
     const Vec a = representable("a", n, DType::f32), b = representable("b", n, DType::bf16);
     const Tensor into = make_tensor(ctx, {n}, DType::f32, a);
@@ -55,19 +56,24 @@ TEST(Elementwise, AddIntoTakesBf16IntoF32) {
   });
 }
 
-TEST(Elementwise, ScaleRoundsOnce) {
+TEST_P(ElementwiseOn, ScaleRoundsOnce) {
   for_all_cases([](Context& ctx, int64_t n) {
     for (const DType dtype : kComputeTypes) {
       Vec x = representable("x", n, dtype);
-      const Tensor tensor = make_tensor(ctx, {n}, dtype, x);
-      scale(ctx, tensor, 0.3);
+      const Tensor by_value = make_tensor(ctx, {n}, dtype, x);
+      const Tensor by_tensor = make_tensor(ctx, {n}, dtype, x);
+      scale(ctx, by_value, 0.3);
+      scale_by(ctx, by_tensor, make_tensor(ctx, {}, wide(dtype), {0.3}));
       for (double& v : x) v *= dtype == DType::f64 ? 0.3 : double(0.3f);
-      EXPECT_TRUE(is_close(values_of(tensor), expected({n}, dtype, rounded(x, dtype)), {}));
+      EXPECT_TRUE(is_close(values_of(by_value), expected({n}, dtype, rounded(x, dtype)), {}));
+      EXPECT_TRUE(is_bitwise_equal(by_tensor, by_value));
+      scale_by(ctx, by_tensor, make_tensor(ctx, {}, wide(dtype), {1}));
+      EXPECT_TRUE(is_bitwise_equal(by_tensor, by_value));
     }
   });
 }
 
-TEST(Elementwise, ConvertRoundsToNearestEven) {
+TEST_P(ElementwiseOn, ConvertRoundsToNearestEven) {
   for_all_cases([](Context& ctx, int64_t n) {
     for (const DType from : kComputeTypes) {
       for (const DType to : kComputeTypes) {
@@ -81,8 +87,26 @@ TEST(Elementwise, ConvertRoundsToNearestEven) {
   });
 }
 
-TEST(Elementwise, ConvertTakesColumnSlices) {
-  Context ctx = cpu_context();
+TEST_P(ElementwiseOn, TakesUnalignedMemory) {
+  Context ctx = context();
+  const int64_t n = 4099;
+  for (const DType dtype : kComputeTypes) {
+    const Vec a = representable("a", n, dtype), b = representable("b", n, dtype);
+    const Tensor into = make_unaligned(ctx, {n}, dtype, a);
+    add_into(ctx, into, make_unaligned(ctx, {n}, dtype, b));
+    EXPECT_TRUE(
+        is_close(values_of(into), expected({n}, dtype, rounded(reference::add(a, b), dtype)), {}));
+    const Tensor copy = make_unaligned(ctx, {n}, DType::f64, Vec(n));
+    convert(ctx, copy, into);
+    EXPECT_EQ(values_of(copy).data, values_of(into).data);
+    scale(ctx, into, -2);
+    EXPECT_TRUE(all_finite(ctx, into));
+    EXPECT_EQ(values_of(into).data[n - 1], -2 * values_of(copy).data[n - 1]);
+  }
+}
+
+TEST_P(ElementwiseOn, ConvertTakesColumnSlices) {
+  Context ctx = context();
   const Vec x = representable("x", 300 * 70, DType::f32);
   const Tensor from = make_tensor(ctx, {300, 70}, DType::f32, x).slice(1, 3, 40);
   for (const DType dtype : kComputeTypes) {
@@ -97,15 +121,13 @@ TEST(Elementwise, ConvertTakesColumnSlices) {
   }
 }
 
-TEST(Elementwise, AllFiniteFindsEveryPlace) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+TEST_P(ElementwiseOn, AllFiniteFindsEveryPlace) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
       for (const double bad : {double(INFINITY), -double(INFINITY), double(NAN)}) {
         for (const int64_t n : {1, 33, 127}) {
           for (int64_t at = 0; at < n; ++at) {
             Vec x(n, 1.5);
-            EXPECT_TRUE(all_finite(ctx, make_tensor(ctx, {n}, dtype, x)));
             x[at] = bad;
             EXPECT_FALSE(all_finite(ctx, make_tensor(ctx, {n}, dtype, x)));
           }
@@ -116,11 +138,11 @@ TEST(Elementwise, AllFiniteFindsEveryPlace) {
       large[70000] = NAN;
       EXPECT_FALSE(all_finite(ctx, make_tensor(ctx, {70001}, dtype, large)));
     }
-  }
+  });
 }
 
-TEST(Elementwise, AddHasTheGradientsOfASum) {
-  Context ctx = cpu_context();
+TEST_P(ElementwiseOn, AddHasTheGradientsOfASum) {
+  Context ctx = context();
   const Tensor a = make_tensor(ctx, {3, 5}, DType::f64, reference::random_values("a", 15));
   const Tensor b = make_tensor(ctx, {3, 5}, DType::f64, reference::random_values("b", 15));
   const auto sum = [](Context& c, const std::vector<Var>& in) {
@@ -129,8 +151,8 @@ TEST(Elementwise, AddHasTheGradientsOfASum) {
   EXPECT_TRUE(gradcheck_op(ctx, sum, {a, b}, add_into));
 }
 
-TEST(Elementwise, InPlaceKernelsBumpTheVersion) {
-  Context ctx = cpu_context();
+TEST_P(ElementwiseOn, InPlaceKernelsBumpTheVersion) {
+  Context ctx = context();
   const Tensor x = ctx.zeros({4}, DType::f32);
   add_into(ctx, x, x);
   scale(ctx, x, 2);
@@ -145,6 +167,9 @@ TEST(Elementwise, BadInputIsNamed) {
                          "add_into: from of shape [5] does not match into of shape [4]"));
   EXPECT_TRUE(fails_with([&] { add_into(ctx, ctx.zeros({4}, DType::bf16), a); },
                          "add_into: cannot add f32 to bf16; use equal dtypes, or bf16 to f32"));
+  EXPECT_TRUE(fails_with([&] { scale_by(ctx, a, a); },
+                         "scale_by: the factor is f32 of shape [4]; for x of dtype f32 it is one "
+                         "f32"));
   EXPECT_TRUE(fails_with([&] { scale(ctx, ctx.zeros({4}, DType::i32), 2); },
                          "scale: dtype i32 is not supported; use f32, bf16 or f64"));
   EXPECT_TRUE(fails_with(

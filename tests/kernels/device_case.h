@@ -1,0 +1,48 @@
+// What the tests of op families share about devices beyond op_case.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/kernels/op_case.h"
+#include "tests/support/compare.h"
+
+namespace tessera::test {
+
+// Calls body(ctx) on the device: on cpu for every instruction-set level, with 1 and with 2 threads.
+template <class Body>
+void on_all_levels(Device device, const Body& body) {
+  if (device != Device::cpu) {
+    Context ctx = device_context(device);
+    return body(ctx);
+  }
+  for (const Isa isa : machine_isas()) {
+    for (const int threads : {1, 2}) {
+      SCOPED_TRACE(fmt::format("isa {} threads {}", int(isa), threads));
+      Context ctx = cpu_context(isa, threads);
+      body(ctx);
+    }
+  }
+}
+
+// Sets the emulator's seed of contexts made meanwhile.
+class EmulatorSeed {
+ public:
+  explicit EmulatorSeed(int seed);
+  ~EmulatorSeed();
+  EmulatorSeed(const EmulatorSeed&) = delete;
+  EmulatorSeed& operator=(const EmulatorSeed&) = delete;
+
+ private:
+  std::string before_;
+};
+
+// Whether run(ctx), which returns tensors, gives the same bits three times: on simt with seeds 1, 2
+// and 3, on cpu with the lowest and the highest level and 1, 2 and 3 threads.
+::testing::AssertionResult is_reproducible(Device device,
+                                           const std::function<std::vector<Tensor>(Context&)>& run);
+
+// As make_tensor, in memory that is aligned to one element only.
+Tensor make_unaligned(Context& ctx, const Shape& shape, DType dtype, const Vec& values);
+
+}  // namespace tessera::test
