@@ -1,4 +1,5 @@
-// Embedding kernels. Tokens outside [0, V) are errors.
+// Embedding kernels. Tokens outside [0, V) are errors; on a GPU, where the host cannot look, their
+// rows of y become NaN, and their rows of dy are left out.
 #pragma once
 
 #include "core/context.h"
@@ -21,7 +22,8 @@ struct EmbeddingBackwardArgs {
 };
 
 void embedding_forward(Context& ctx, const EmbeddingForwardArgs& args);
-// Every element sums in the order of the tokens, whatever the number of threads.
+// Every element sums in the order of the tokens, whatever the number of threads. Workspace, on a
+// GPU: 2 V + 3 N integers.
 void embedding_backward(Context& ctx, const EmbeddingBackwardArgs& args);
 
 KernelCost cost(const EmbeddingForwardArgs& args);
