@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/adamw/cpu.h"
+#include "kernels/adamw/gpu.h"
 #include "kernels/launch/cpu/parallel.h"
+#include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
 namespace {
@@ -60,20 +63,20 @@ AdamWFactors<T> factors_of(const AdamWArgs& a) {
           .eps = T(a.eps)};
 }
 
-// The blocks of all tensors whose parameter has element type T.
+// Blocks of up to `size` elements of all tensors whose parameter has element type T.
 template <class T>
-std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args) {
+std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args, int64_t size) {
   std::vector<AdamWBlock<T>> blocks;
   for (const AdamWTensor& t : args.tensors) {
     if (t.param.dtype() != dtype_of<T>) continue;
     const double keep = t.decay ? 1 - args.lr * args.weight_decay : 1;
-    for (int64_t i = 0; i < t.param.elements(); i += kBlock) {
+    for (int64_t i = 0; i < t.param.elements(); i += size) {
       blocks.push_back({.param = t.param.data<T>() + i,
                         .low = t.low.defined() ? t.low.data<bf16>() + i : nullptr,
                         .grad = t.grad.data<T>() + i,
                         .m = t.m.data<T>() + i,
                         .v = t.v.data<T>() + i,
-                        .count = std::min(kBlock, t.param.elements() - i),
+                        .count = std::min(size, t.param.elements() - i),
                         .keep = T(keep)});
     }
   }
@@ -82,8 +85,13 @@ std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args) {
 
 template <class T>
 void step_typed(Context& ctx, const AdamWArgs& args) {
-  const std::vector<AdamWBlock<T>> blocks = blocks_of<T>(args);
   const AdamWFactors<T> factors = factors_of<T>(args);
+  if (is_gpu(ctx.device())) {
+    const auto tensors = blocks_of<T>(args, std::numeric_limits<int64_t>::max() / 2);
+    return dispatch_gpu(ctx.device(),
+                        [&]<Device device>() { adamw_gpu<device, T>(ctx, factors, tensors); });
+  }
+  const std::vector<AdamWBlock<T>> blocks = blocks_of<T>(args, kBlock);
   const Update<T> update = update_of<T>(ctx.isa());
   parallel_for(ctx.threads(), int64_t(blocks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) update(factors, blocks[size_t(b)]);
