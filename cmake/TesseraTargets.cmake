@@ -3,7 +3,7 @@
 #   level; every copy is compiled with TESSERA_ISA set to its level, a value of tessera::Isa.
 # tessera_program(NAME SOURCES ... [LINK ...]): an executable in build/bin.
 # tessera_test(NAME SOURCES ... [LINK ...] [LABELS ...]): a GoogleTest program, one ctest entry a
-#   case; those whose name ends in /cuda have label gpu too.
+#   case; those whose name ends in /cuda have label gpu instead.
 
 add_library(tessera_options INTERFACE)
 target_include_directories(tessera_options INTERFACE ${PROJECT_SOURCE_DIR})
@@ -57,7 +57,7 @@ function(tessera_test name)
                        DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
   if(TESSERA_HAS_CUDA)
     gtest_discover_tests(${name} TEST_FILTER */cuda:*/cuda/* TEST_LIST ${name}_gpu_tests
-                         DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS};gpu"
+                         DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS gpu
                          RESOURCE_LOCK gpu)
   endif()
 endfunction()

@@ -194,19 +194,15 @@ bool allows_vectors(const HeadRows<S>& rows) {
                         is_aligned(rows.head_stride * int64_t(sizeof(S))));
 }
 
-template <class S>
-constexpr int kVectorWidth = 16 / int(sizeof(S));
-
-// Calls f.template operator()<kGroup, kWidth>() with the way of sharing work that suits. f64 is for
-// tests: one way.
+// Calls f.template operator()<kGroup, kWidth>() with the way of sharing work that suits. f64, which
+// is for tests, has no vectors.
 template <class S, class F>
 void choose_kernel(int64_t columns, bool allows_vectors, F f) {
-  if constexpr (!std::is_same_v<S, double>) {
-    if (allows_vectors && columns % kVectorWidth<S> == 0) {
-      if (columns <= kWarpColumns) return f.template operator()<gpu::kWarpSize, kVectorWidth<S>>();
-      return f.template operator()<kThreads, kVectorWidth<S>>();
-    }
-  }
+  constexpr int kWidth = std::is_same_v<S, double> ? 1 : 16 / int(sizeof(S));
+  const bool vectors = allows_vectors && columns % kWidth == 0, warps = columns <= kWarpColumns;
+  if (vectors && warps) return f.template operator()<gpu::kWarpSize, kWidth>();
+  if (vectors) return f.template operator()<kThreads, kWidth>();
+  if (warps) return f.template operator()<gpu::kWarpSize, 1>();
   f.template operator()<kThreads, 1>();
 }
 

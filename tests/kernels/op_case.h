@@ -10,6 +10,7 @@
 
 #include "core/autograd/engine.h"
 #include "core/autograd/op.h"
+#include "tests/support/gradcheck.h"
 #include "tests/support/values.h"
 
 namespace tessera::test {
@@ -37,6 +38,10 @@ class DeviceTest : public ::testing::TestWithParam<Device> {
  protected:
   void SetUp() override;
   Context context(int threads = 2) const { return device_context(GetParam(), threads); }
+  // Every element on cpu; random directions alone where a launch costs milliseconds.
+  GradcheckOptions gradcheck_options() const {
+    return {.max_elements = GetParam() == Device::cpu ? 4096 : 0};
+  }
 };
 std::vector<Device> built_devices();
 std::string device_name(const ::testing::TestParamInfo<Device>& info);

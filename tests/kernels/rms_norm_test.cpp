@@ -113,24 +113,44 @@ void check_backward(Context& ctx, const Case& c, bool with_dsum) {
                           2 * relative_bound(wide(c.dtype), c.columns + c.rows)));
 }
 
-TEST(RmsNorm, MatchesTheReference) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
-    for (const DType dtype : kComputeTypes) {
-      for (const int64_t columns : kAwkwardSizes) {
-        const Case c(dtype, 9, columns);
-        SCOPED_TRACE(fmt::format("isa {} {} columns {}", int(isa), name_of(dtype), columns));
-        for (const bool fused : {false, true}) {
-          check_forward(ctx, c, fused);
-          check_backward(ctx, c, fused);
-        }
+// 64: columns that are moved 16 bytes at a time, by a warp; 1536: by a block.
+std::vector<int64_t> column_counts() {
+  std::vector<int64_t> counts(std::begin(kAwkwardSizes), std::end(kAwkwardSizes));
+  counts.insert(counts.end(), {64, 1536});
+  return counts;
+}
+
+void check_all(Context& ctx) {
+  for (const DType dtype : kComputeTypes) {
+    for (const int64_t columns : column_counts()) {
+      const Case c(dtype, 9, columns);
+      SCOPED_TRACE(fmt::format("{} columns {}", name_of(dtype), columns));
+      for (const bool fused : {false, true}) {
+        check_forward(ctx, c, fused);
+        check_backward(ctx, c, fused);
       }
     }
   }
 }
 
-TEST(RmsNorm, ManyRowsMatchTheReference) {
-  Context ctx = cpu_context(machine_isas().back(), 2);
+TEST(RmsNorm, EveryInstructionSetMatchesTheReference) {
+  for (const Isa isa : machine_isas()) {
+    SCOPED_TRACE(fmt::format("isa {}", int(isa)));
+    Context ctx = cpu_context(isa, 2);
+    check_all(ctx);
+  }
+}
+
+class RmsNormOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, RmsNormOn, ::testing::ValuesIn(built_devices()), device_name);
+
+TEST_P(RmsNormOn, MatchesTheReference) {
+  Context ctx = context();
+  check_all(ctx);
+}
+
+TEST_P(RmsNormOn, ManyRowsMatchTheReference) {
+  Context ctx = context();
   for (const DType dtype : kComputeTypes) {
     for (const int64_t rows : {int64_t{1}, int64_t{4099}}) {
       const Case c(dtype, rows, 33);
@@ -153,8 +173,8 @@ TEST(RmsNorm, DoesNotDependOnThreads) {
   }
 }
 
-TEST(RmsNorm, NormalisesHeadsOfAStridedView) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, NormalisesHeadsOfAStridedView) {
+  Context ctx = context();
   const int64_t n = 7, heads = 5, dim = 24;
   const Vec x = representable("x", n * heads * dim, DType::f32);
   const Vec weight = representable("weight", dim, DType::f32);
@@ -185,47 +205,51 @@ std::vector<Tensor> double_inputs(Context& ctx, const std::vector<Shape>& shapes
   return inputs;
 }
 
-TEST(RmsNorm, GradientsInDouble) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, GradientsInDouble) {
+  Context ctx = context();
   const auto norm = [](Context& c, const std::vector<Var>& in) {
     return rms_norm(c, in[0], in[1], kEps);
   };
-  EXPECT_TRUE(gradcheck_op(ctx, norm, double_inputs(ctx, {{4, 7}, {7}}), add_into));
+  EXPECT_TRUE(
+      gradcheck_op(ctx, norm, double_inputs(ctx, {{4, 7}, {7}}), add_into, gradcheck_options()));
   // x is used twice: its gradient accumulates in place, or apart where the first is shared.
   const auto twice = [&](Context& c, const std::vector<Var>& in) {
     return add(c, norm(c, in), norm(c, in));
   };
-  EXPECT_TRUE(gradcheck_op(ctx, twice, double_inputs(ctx, {{4, 7}, {7}}), add_into));
+  EXPECT_TRUE(
+      gradcheck_op(ctx, twice, double_inputs(ctx, {{4, 7}, {7}}), add_into, gradcheck_options()));
   const auto with_input = [&](Context& c, const std::vector<Var>& in) {
     return add(c, norm(c, in), in[0]);
   };
-  EXPECT_TRUE(gradcheck_op(ctx, with_input, double_inputs(ctx, {{4, 7}, {7}}), add_into));
+  EXPECT_TRUE(gradcheck_op(ctx, with_input, double_inputs(ctx, {{4, 7}, {7}}), add_into,
+                           gradcheck_options()));
 }
 
-TEST(AddRmsNorm, GradientsInDouble) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, AddGradientsInDouble) {
+  Context ctx = context();
   const std::vector<Tensor> inputs = double_inputs(ctx, {{4, 7}, {4, 7}, {7}});
   for (const int used : {0, 1, 2}) {  // the sum only, the norm only, both
     const auto f = [used](Context& c, const std::vector<Var>& in) {
       const AddNorm out = add_rms_norm(c, in[0], in[1], in[2], kEps);
       return used == 0 ? out.sum : used == 1 ? out.normed : add(c, out.sum, out.normed);
     };
-    EXPECT_TRUE(gradcheck_op(ctx, f, inputs, add_into)) << used;
+    EXPECT_TRUE(gradcheck_op(ctx, f, inputs, add_into, gradcheck_options())) << used;
   }
 }
 
-TEST(AddRmsNorm, GradientsOfAResidualStream) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, AddGradientsOfAResidualStream) {
+  Context ctx = context();
   const auto f = [](Context& c, const std::vector<Var>& in) {
     AddNorm a = add_rms_norm(c, in[0], in[1], in[2], kEps);
     AddNorm b = add_rms_norm(c, a.sum, a.normed, in[2], kEps);
     return add_rms_norm(c, b.sum, b.normed, in[2], kEps).normed;
   };
-  EXPECT_TRUE(gradcheck_op(ctx, f, double_inputs(ctx, {{3, 9}, {3, 9}, {9}}), add_into));
+  EXPECT_TRUE(gradcheck_op(ctx, f, double_inputs(ctx, {{3, 9}, {3, 9}, {9}}), add_into,
+                           gradcheck_options()));
 }
 
-TEST(AddRmsNorm, BackwardOverwritesTheGradientOfTheSumUnlessItIsShared) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, AddBackwardOverwritesTheGradientOfTheSumUnlessItIsShared) {
+  Context ctx = context();
   const Case c(DType::f32, 3, 8);
   for (const bool shared : {false, true}) {
     const Var x = make_parameter("x", c.tensor(ctx, c.x));
@@ -244,10 +268,10 @@ TEST(AddRmsNorm, BackwardOverwritesTheGradientOfTheSumUnlessItIsShared) {
   }
 }
 
-TEST(QkNorm, NormalisesQAndKAndCopiesV) {
+TEST_P(RmsNormOn, QkNormNormalisesQAndKAndCopiesV) {
   const int64_t n = 33, heads = 3, kv_heads = 2, dim = 20, width = (heads + 2 * kv_heads) * dim;
   for (const DType dtype : kComputeTypes) {
-    Context ctx = cpu_context(machine_isas().back(), 2);
+    Context ctx = context();
     const Vec x = representable("x", n * width, dtype);
     const Vec qw = representable("qw", dim, wide(dtype)),
               kw = representable("kw", dim, wide(dtype));
@@ -267,18 +291,18 @@ TEST(QkNorm, NormalisesQAndKAndCopiesV) {
   }
 }
 
-TEST(QkNorm, GradientsInDouble) {
-  Context ctx = cpu_context();
+TEST_P(RmsNormOn, QkNormGradientsInDouble) {
+  Context ctx = context();
   const auto f = [](Context& c, const std::vector<Var>& in) {
     return qk_norm(c, in[0], in[1], in[2], 3, 2, kEps);
   };
   const std::vector<Tensor> inputs = double_inputs(ctx, {{4, 7 * 6}, {6}, {6}});
-  EXPECT_TRUE(gradcheck_op(ctx, f, inputs, add_into));
+  EXPECT_TRUE(gradcheck_op(ctx, f, inputs, add_into, gradcheck_options()));
   // The gradient is used elsewhere too, so that it must not be overwritten.
   const auto shared = [&](Context& c, const std::vector<Var>& in) {
     return add(c, f(c, in), in[0]);
   };
-  EXPECT_TRUE(gradcheck_op(ctx, shared, inputs, add_into));
+  EXPECT_TRUE(gradcheck_op(ctx, shared, inputs, add_into, gradcheck_options()));
 }
 
 TEST(RmsNorm, BadInputIsNamed) {

@@ -1,0 +1,214 @@
+// cuBLASLt counts in columns: our row-major c = op(a) op(b) is its column-major c^T = op(b)^T
+// op(a)^T, so b is its first matrix and a its second, and a row-major [R, C] matrix its C x R.
+#include "kernels/linear/cublaslt.h"
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <bit>
+#include <compare>
+#include <map>
+#include <memory>
+
+#include "kernels/elementwise/kernel.h"
+#include "kernels/linear/onednn.h"
+
+namespace tessera {
+namespace {
+
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what NVIDIA advises for Hopper
+
+void checked(cublasStatus_t status, const char* what) {
+  check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasLtGetStatusString(status));
+}
+
+// Owns what `create` makes.
+template <class T, cublasStatus_t (*destroy)(T)>
+struct Deleter {
+  using pointer = T;
+  void operator()(T object) const { destroy(object); }
+};
+using Handle = std::unique_ptr<cublasLtHandle_t, Deleter<cublasLtHandle_t, cublasLtDestroy>>;
+using Operation =
+    std::unique_ptr<cublasLtMatmulDesc_t, Deleter<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>>;
+using Layout = std::unique_ptr<cublasLtMatrixLayout_t,
+                               Deleter<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>>;
+using Preference =
+    std::unique_ptr<cublasLtMatmulPreference_t,
+                    Deleter<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>>;
+
+// What an algorithm is chosen by.
+struct Key {
+  int64_t m, n, k, lda, ldb, ldc;
+  DType in, out;
+  bool transpose_a, transpose_b, accumulate, bias, tf32;
+  uint32_t a_alignment, b_alignment, c_alignment;
+  auto operator<=>(const Key&) const = default;
+};
+
+struct Plan {
+  Operation operation;
+  Layout first, second, result;
+  cublasLtMatmulAlgo_t algorithm;
+  size_t workspace_bytes;
+};
+
+cudaDataType_t cuda_type(DType dtype) {
+  return dtype == DType::bf16 ? CUDA_R_16BF : dtype == DType::f64 ? CUDA_R_64F : CUDA_R_32F;
+}
+
+// The largest power of two, up to 256, that divides the address.
+uint32_t alignment_of(const Tensor& x) {
+  return std::min<uint32_t>(256, 1u << std::countr_zero(reinterpret_cast<uintptr_t>(x.raw())));
+}
+
+Key key_of(const MatmulArgs& p, bool tf32) {
+  const auto [m, n, k] = sizes_of(p);
+  return {.m = m,
+          .n = n,
+          .k = k,
+          .lda = row_stride(p.a),
+          .ldb = row_stride(p.b),
+          .ldc = row_stride(p.c),
+          .in = p.a.dtype(),
+          .out = p.c.dtype(),
+          .transpose_a = p.transpose_a,
+          .transpose_b = p.transpose_b,
+          .accumulate = p.accumulate,
+          .bias = p.bias.defined(),
+          .tf32 = tf32 && p.a.dtype() == DType::f32,
+          .a_alignment = alignment_of(p.a),
+          .b_alignment = alignment_of(p.b),
+          .c_alignment = alignment_of(p.c)};
+}
+
+template <class T>
+void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, T value) {
+  checked(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof value),
+          "describing a product");
+}
+template <class T>
+void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+  checked(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+          "stating preferences");
+}
+
+Operation make_operation(const Key& key) {
+  const bool wide = key.in == DType::f64;
+  const cublasComputeType_t compute = wide       ? CUBLAS_COMPUTE_64F
+                                      : key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                 : CUBLAS_COMPUTE_32F;
+  cublasLtMatmulDesc_t raw = nullptr;
+  checked(cublasLtMatmulDescCreate(&raw, compute, wide ? CUDA_R_64F : CUDA_R_32F),
+          "describing a product");
+  Operation operation(raw);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (key.bias) set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  return operation;
+}
+
+// Of a row-major [rows, columns] matrix.
+Layout make_layout(DType dtype, int64_t rows, int64_t columns, int64_t stride) {
+  cublasLtMatrixLayout_t raw = nullptr;
+  checked(
+      cublasLtMatrixLayoutCreate(&raw, cuda_type(dtype), uint64_t(columns), uint64_t(rows), stride),
+      "describing a matrix");
+  return Layout(raw);
+}
+
+Preference make_preference(const Key& key) {
+  cublasLtMatmulPreference_t raw = nullptr;
+  checked(cublasLtMatmulPreferenceCreate(&raw), "stating preferences");
+  Preference preference(raw);
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kWorkspaceBytes));
+  // Parts of a sum that is split are added in f32, not in the dtype of c.
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.b_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.a_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.c_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key.c_alignment);
+  return preference;
+}
+
+// The products of one context: its handle and the plans made so far.
+class CublasLt {
+ public:
+  CublasLt() {
+    cublasLtHandle_t raw = nullptr;
+    checked(cublasLtCreate(&raw), "starting the library");
+    handle_.reset(raw);
+  }
+
+  cublasLtHandle_t handle() const { return handle_.get(); }
+
+  const Plan& plan_for(const Key& key) {
+    const auto found = plans_.find(key);
+    return found != plans_.end() ? found->second
+                                 : plans_.emplace(key, make_plan(key)).first->second;
+  }
+
+ private:
+  Plan make_plan(const Key& key) const {
+    Plan plan{.operation = make_operation(key),
+              .first = key.transpose_b ? make_layout(key.in, key.n, key.k, key.ldb)
+                                       : make_layout(key.in, key.k, key.n, key.ldb),
+              .second = key.transpose_a ? make_layout(key.in, key.k, key.m, key.lda)
+                                        : make_layout(key.in, key.m, key.k, key.lda),
+              .result = make_layout(key.out, key.m, key.n, key.ldc),
+              .algorithm = {},
+              .workspace_bytes = 0};
+    cublasLtMatmulHeuristicResult_t best{};
+    int found = 0;
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+        handle(), plan.operation.get(), plan.first.get(), plan.second.get(), plan.result.get(),
+        plan.result.get(), make_preference(key).get(), 1, &best, &found);
+    check(status == CUBLAS_STATUS_SUCCESS && found == 1,
+          "matmul: cuBLASLt has no algorithm for {} to {}, {} x {} x {} with rows {}, {} and {} "
+          "apart: {}",
+          key.in, key.out, key.m, key.k, key.n, key.lda, key.ldb, key.ldc,
+          cublasLtGetStatusString(status));
+    plan.algorithm = best.algo;
+    plan.workspace_bytes = best.workspaceSize;
+    return plan;
+  }
+
+  Handle handle_;
+  std::map<Key, Plan> plans_;
+};
+
+// cuBLASLt takes a bias of c's dtype.
+Tensor bias_for(Context& ctx, const MatmulArgs& p) {
+  if (!p.bias.defined() || p.bias.dtype() == p.c.dtype()) return p.bias;
+  const Tensor bias = ctx.empty(p.bias.shape(), p.c.dtype(), MemoryTag::workspace);
+  convert(ctx, bias, p.bias);
+  return bias;
+}
+
+template <class Scale>
+void run(Context& ctx, CublasLt& library, const Plan& plan, const MatmulArgs& p) {
+  const Scale one = 1, beta = p.accumulate ? 1 : 0;
+  const Tensor workspace = ctx.workspace(plan.workspace_bytes);
+  checked(cublasLtMatmul(library.handle(), plan.operation.get(), &one, p.b.raw(), plan.first.get(),
+                         p.a.raw(), plan.second.get(), &beta, p.c.raw(), plan.result.get(),
+                         p.c.raw(), plan.result.get(), &plan.algorithm, workspace.raw(),
+                         plan.workspace_bytes, static_cast<cudaStream_t>(ctx.pool().stream())),
+          "matmul");
+}
+
+}  // namespace
+
+void cublaslt_matmul(Context& ctx, const MatmulArgs& p) {
+  check(!p.bias.defined() || p.a.dtype() != DType::f64, "matmul: f64 has no bias on device cuda");
+  CublasLt& library = ctx.state<CublasLt>();
+  const Plan& plan = library.plan_for(key_of(p, ctx.state<CublasLtOptions>().tf32));
+  const Tensor bias = bias_for(ctx, p);
+  if (bias.defined()) {
+    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias.raw()));
+  }
+  p.a.dtype() == DType::f64 ? run<double>(ctx, library, plan, p)
+                            : run<float>(ctx, library, plan, p);
+}
+
+}  // namespace tessera

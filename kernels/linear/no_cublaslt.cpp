@@ -1,0 +1,12 @@
+// Takes the place of cublaslt.cpp in a build without it.
+#include "kernels/linear/cublaslt.h"
+
+namespace tessera {
+
+void cublaslt_matmul(Context&, const MatmulArgs&) {
+  fail(
+      "matmul: this build has no cuBLASLt; install it (libcublas-dev) and configure again with "
+      "-DTESSERA_CUDA=ON");
+}
+
+}  // namespace tessera
