@@ -23,8 +23,9 @@ struct BulkCopy {
   uint32_t shared;
   uint32_t mbarrier;  // of a load
   int group;          // of a store
-  bool done = false;
   Site site;
+  Fiber* issuer;
+  bool done = false;
   Agent agent;
   VectorClock seen;
 };
@@ -35,6 +36,8 @@ void tma_load(void* shared, const TensorMap& map, const void* mbarrier, int rank
 void tma_store(BulkKind kind, const TensorMap& map, const void* shared, int rank,
                const Coordinates& at, Site site);
 void tma_commit(Site site);
+// Makes what the thread has written, or is ordered after, visible to asynchronous reads.
+void fence_proxy_async(Site site);
 // Until at most `pending` of the thread's groups are unfinished.
 void tma_wait(int pending, Site site);
 

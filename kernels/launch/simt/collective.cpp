@@ -42,8 +42,8 @@ void check_meeting(const Meeting& meeting, const CollectiveKind& kind, Site site
     fail_at(site, "{}: the mask is {:#010x} here and {:#010x} at {}", kind.name, kind.mask,
             meeting.mask, describe(meeting.site));
   }
-  if (kind.aligned && meeting.site.line != site.line) {
-    fail_at(site, "warp divergence: aligned {} is executed here and at {}", kind.name,
+  if (!kind.any_place && meeting.site.line != site.line) {
+    fail_at(site, "warp divergence: {} is executed here and at {}", kind.name,
             describe(meeting.site));
   }
 }
@@ -107,7 +107,7 @@ void leave(const CollectiveKind& kind) {
 
 void sync_warp(uint32_t mask, Site site) {
   char nothing = 0;
-  collective({.name = "sync_warp", .mask = mask, .orders_memory = true}, nothing, site,
+  collective({.name = "sync_warp", .mask = mask, .any_place = true, .orders_memory = true}, nothing, site,
              [](auto) {});
 }
 

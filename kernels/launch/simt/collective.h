@@ -12,8 +12,8 @@ namespace tessera::simt {
 struct CollectiveKind {
   const char* name;
   uint32_t mask = kAllLanes;
-  // .aligned instructions: all lanes must be at the same place of the program.
-  bool aligned = false;
+  // Whether lanes may come from different places of the program, and are ordered: sync_warp.
+  bool any_place = false;
   bool orders_memory = false;
 };
 

@@ -116,7 +116,7 @@ inline bool all(bool vote, Site site = Site::here()) {
 // True in one lane of the warp.
 inline bool elect_one(Site site = Site::here()) {
   char nothing = 0;
-  simt::collective({.name = "elect_one", .aligned = true}, nothing, site, [](auto) {});
+  simt::collective({.name = "elect_one"}, nothing, site, [](auto) {});
   return lane() == 0;
 }
 
@@ -144,5 +144,6 @@ inline void thread_fence(Site site = Site::here()) {
 }  // namespace tessera::gpu
 
 #include "kernels/launch/simt/device_async.h"
+#include "kernels/launch/simt/device_hopper.h"
 #include "kernels/launch/simt/device_matrix.h"
 #include "kernels/launch/simt/device_values.h"

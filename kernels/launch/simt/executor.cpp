@@ -193,11 +193,21 @@ void Executor::finish_running() {
   fiber.warp->runnable &= ~lane;
   fiber.warp->live &= ~lane;
   --fiber.block->live;
-  Fiber* next = error_ || fiber.block->live == 0 ? nullptr : pick(fiber.warp);
-  if (next) {
+  if (Fiber* next = pick_after_exit(fiber)) {
     switch_from(fiber, *next, true);
   } else {
     switch_to(fiber.coroutine, main_, true);
+  }
+}
+
+// nullptr: back to run().
+Fiber* Executor::pick_after_exit(Fiber& finished) {
+  if (error_ || finished.block->live == 0) return nullptr;
+  try {
+    return pick(finished.warp);
+  } catch (const std::exception& e) {  // of a copy that arrives
+    error_ = e.what();
+    return nullptr;
   }
 }
 

@@ -49,6 +49,8 @@ class Executor {
   AsyncDelivery delivery() const { return delivery_; }
   // Whether an asynchronous operation that is issued now takes effect at once.
   bool delivers_now();
+  // Carries out one copy that is in flight; false if there is none.
+  bool deliver_something();
   void count_collective() { ++counts_.collectives; }
 
   // Blocks the running thread until wake().
@@ -60,6 +62,7 @@ class Executor {
 
  private:
   static void fiber_main();
+  Fiber* pick_after_exit(Fiber& finished);
   void finish_running();
   void start_block(Block& block, uint32_t number);
   void start_warps(Block& block);
@@ -74,7 +77,6 @@ class Executor {
   Fiber* pick(Warp* current);
   Warp* pick_warp();
   void change_a_priority();
-  bool deliver_something();
   void switch_from(Fiber& from, Fiber& to, bool finished);
 
   LaunchState* launch_ = nullptr;

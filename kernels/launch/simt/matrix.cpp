@@ -65,7 +65,7 @@ void count_access(Site site) {
 void ldmatrix(uint32_t* registers, uint32_t address, int matrices, bool transposed, Site site) {
   const char* name = transposed ? "ldmatrix.trans" : "ldmatrix";
   MatrixAccess mine{.load = registers, .store = nullptr, .address = address};
-  collective({.name = name, .aligned = true}, mine, site, [&](auto table) {
+  collective({.name = name}, mine, site, [&](auto table) {
     const SharedMemory& shared = static_cast<Fiber*>(current_thread)->block->shared;
     count_access(site);
     for (int i = 0; i < matrices; ++i) {
@@ -83,7 +83,7 @@ void stmatrix(uint32_t address, const uint32_t* registers, int matrices, bool tr
               Site site) {
   const char* name = transposed ? "stmatrix.trans" : "stmatrix";
   MatrixAccess mine{.load = nullptr, .store = registers, .address = address};
-  collective({.name = name, .aligned = true}, mine, site, [&](auto table) {
+  collective({.name = name}, mine, site, [&](auto table) {
     const SharedMemory& shared = static_cast<Fiber*>(current_thread)->block->shared;
     count_access(site);
     for (int i = 0; i < matrices; ++i) {

@@ -81,7 +81,7 @@ void multiply(Tiles& tiles) {
 
 template <MatrixType kA, MatrixType kB, int kDepth>
 void run(const char* name, Operands& mine, Site site) {
-  collective({.name = name, .aligned = true}, mine, site, [](auto table) {
+  collective({.name = name}, mine, site, [](auto table) {
     Tiles tiles;
     gather<kA, kB, kDepth>(table, tiles);
     multiply<kDepth>(tiles);

@@ -48,7 +48,7 @@ struct WgmmaOperation {
   Site site{};
   VectorClock seen;
 
-  bool complete() const { return issued[0] && issued[1] && issued[2] && issued[3]; }
+  bool is_complete() const { return issued[0] && issued[1] && issued[2] && issued[3]; }
 };
 
 struct Warpgroup {
@@ -57,6 +57,9 @@ struct Warpgroup {
   uint64_t first = 0;     // the number of operations[0]
   uint64_t executed = 0;  // the number of operations carried out
   std::vector<std::shared_ptr<Accumulator>> accumulators;
+
+  WgmmaOperation& operation(uint64_t number) { return operations[number - first]; }
+  uint64_t end() const { return first + operations.size(); }
 };
 
 // Throws if results were never waited for.
@@ -64,6 +67,7 @@ void check_end(const Warpgroup& group);
 
 struct WarpWgmma {
   uint64_t issued = 0;  // operations
+  uint64_t waited = 0;  // operations whose results the warp may use
   uint64_t group = 0;   // commit groups
   bool fenced = false;
 };

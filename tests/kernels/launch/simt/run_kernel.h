@@ -8,14 +8,14 @@
 #include "kernels/launch/gpu/launch.h"
 #include "kernels/launch/simt/emulator.h"
 
-namespace tessera::simt {
+namespace tessera::simt_test {
 
 // The kernel's error, "" if it has none.
 template <class... P>
-std::string error_of(const Options& options, void (*kernel)(P...), const gpu::Grid& grid,
+std::string error_of(const simt::Options& options, void (*kernel)(P...), const gpu::Grid& grid,
                      std::type_identity_t<P>... arguments) {
   Context ctx({.device = Device::simt});
-  ctx.state<Emulator>().options() = options;
+  ctx.state<simt::Emulator>().options() = options;
   try {
     gpu::launch(ctx, kernel, grid, arguments...);
   } catch (const Error& error) {
@@ -24,4 +24,4 @@ std::string error_of(const Options& options, void (*kernel)(P...), const gpu::Gr
   return "";
 }
 
-}  // namespace tessera::simt
+}  // namespace tessera::simt_test

@@ -8,7 +8,7 @@
 #include "kernels/launch/gpu/reduce.h"
 #include "tests/kernels/launch/simt/run_kernel.h"
 
-namespace tessera::simt {
+namespace tessera::simt_test {
 namespace {
 
 using testing::HasSubstr;
@@ -62,4 +62,4 @@ TEST(SimtWarp, BlockSum) {
 }
 
 }  // namespace
-}  // namespace tessera::simt
+}  // namespace tessera::simt_test

@@ -1,0 +1,36 @@
+#include "kernels/launch/simt/memory_hook.h"
+
+#include <bit>
+
+#include "kernels/launch/simt/executor.h"
+
+namespace tessera::simt {
+namespace {
+
+void check_shared_access(Fiber& fiber, uint32_t address, uint32_t bytes, uint32_t align,
+                         bool writes, Site site) {
+  Block& block = *fiber.block;
+  const char* name = writes ? "store" : "load";
+  block.shared.check(address, bytes, align, name, site);
+  block.race.thread_access(fiber, address, bytes, writes ? Access::write : Access::read, site);
+  Executor& executor = *block.executor;
+  if (executor.options().bank && std::has_single_bit(bytes) && bytes <= 16) {
+    executor.bank_conflicts().add_lane(site, fiber.warp, fiber.lane, fiber.warp->live, address,
+                                       bytes);
+  }
+}
+
+}  // namespace
+
+void on_memory_access(const void* p, size_t bytes, size_t align, bool writes, const void* code) {
+  ThreadView* thread = current_thread;
+  if (!thread) return;
+  const size_t address = size_t(static_cast<const std::byte*>(p) - thread->shared);
+  if (address >= SharedMemory::kBytes) return;
+  Fiber& fiber = *static_cast<Fiber*>(thread);
+  if (!fiber.block->race.on()) return;
+  check_shared_access(fiber, uint32_t(address), uint32_t(bytes), uint32_t(align), writes,
+                      Site::of_code(code));
+}
+
+}  // namespace tessera::simt
