@@ -10,13 +10,10 @@
 #include <map>
 #include <memory>
 
-#include "kernels/elementwise/kernel.h"
 #include "kernels/linear/onednn.h"
 
 namespace tessera {
 namespace {
-
-constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what NVIDIA advises for Hopper
 
 void checked(cublasStatus_t status, const char* what) {
   check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasLtGetStatusString(status));
@@ -50,7 +47,6 @@ struct Plan {
   Operation operation;
   Layout first, second, result;
   cublasLtMatmulAlgo_t algorithm;
-  size_t workspace_bytes;
 };
 
 cudaDataType_t cuda_type(DType dtype) {
@@ -121,7 +117,7 @@ Preference make_preference(const Key& key) {
   cublasLtMatmulPreference_t raw = nullptr;
   checked(cublasLtMatmulPreferenceCreate(&raw), "stating preferences");
   Preference preference(raw);
-  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kWorkspaceBytes));
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kCublasLtWorkspaceBytes));
   // Parts of a sum that is split are added in f32, not in the dtype of c.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
@@ -157,8 +153,7 @@ class CublasLt {
               .second = key.transpose_a ? make_layout(key.in, key.k, key.m, key.lda)
                                         : make_layout(key.in, key.m, key.k, key.lda),
               .result = make_layout(key.out, key.m, key.n, key.ldc),
-              .algorithm = {},
-              .workspace_bytes = 0};
+              .algorithm = {}};
     cublasLtMatmulHeuristicResult_t best{};
     int found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
@@ -170,7 +165,6 @@ class CublasLt {
           key.in, key.out, key.m, key.k, key.n, key.lda, key.ldb, key.ldc,
           cublasLtGetStatusString(status));
     plan.algorithm = best.algo;
-    plan.workspace_bytes = best.workspaceSize;
     return plan;
   }
 
@@ -178,37 +172,27 @@ class CublasLt {
   std::map<Key, Plan> plans_;
 };
 
-// cuBLASLt takes a bias of c's dtype.
-Tensor bias_for(Context& ctx, const MatmulArgs& p) {
-  if (!p.bias.defined() || p.bias.dtype() == p.c.dtype()) return p.bias;
-  const Tensor bias = ctx.empty(p.bias.shape(), p.c.dtype(), MemoryTag::workspace);
-  convert(ctx, bias, p.bias);
-  return bias;
-}
-
 template <class Scale>
-void run(Context& ctx, CublasLt& library, const Plan& plan, const MatmulArgs& p) {
+void run(Context& ctx, CublasLt& library, const Plan& plan, const MatmulArgs& p,
+         const Tensor& workspace) {
   const Scale one = 1, beta = p.accumulate ? 1 : 0;
-  const Tensor workspace = ctx.workspace(plan.workspace_bytes);
   checked(cublasLtMatmul(library.handle(), plan.operation.get(), &one, p.b.raw(), plan.first.get(),
                          p.a.raw(), plan.second.get(), &beta, p.c.raw(), plan.result.get(),
                          p.c.raw(), plan.result.get(), &plan.algorithm, workspace.raw(),
-                         plan.workspace_bytes, static_cast<cudaStream_t>(ctx.pool().stream())),
+                         workspace.bytes(), static_cast<cudaStream_t>(ctx.pool().stream())),
           "matmul");
 }
 
 }  // namespace
 
-void cublaslt_matmul(Context& ctx, const MatmulArgs& p) {
-  check(!p.bias.defined() || p.a.dtype() != DType::f64, "matmul: f64 has no bias on device cuda");
+void cublaslt_matmul(Context& ctx, const MatmulArgs& p, const Tensor& workspace) {
   CublasLt& library = ctx.state<CublasLt>();
   const Plan& plan = library.plan_for(key_of(p, ctx.state<CublasLtOptions>().tf32));
-  const Tensor bias = bias_for(ctx, p);
-  if (bias.defined()) {
-    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(bias.raw()));
+  if (p.bias.defined()) {
+    set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.raw()));
   }
-  p.a.dtype() == DType::f64 ? run<double>(ctx, library, plan, p)
-                            : run<float>(ctx, library, plan, p);
+  p.a.dtype() == DType::f64 ? run<double>(ctx, library, plan, p, workspace)
+                            : run<float>(ctx, library, plan, p, workspace);
 }
 
 }  // namespace tessera

@@ -11,10 +11,13 @@ struct CublasLtOptions {
       false;  // f32 products round their factors to 10 bits of mantissa: several times faster
 };
 
-// f32, bf16 (accumulated in f32) and f64; the bias is added in the product's epilogue (for bf16 c
-// rounded to bf16 first; f64 has none). The algorithm is chosen once for a shape, its strides,
-// alignments and dtypes. Scratch memory comes from the context: 32 MiB at most.
-// Throws Error for what cuBLASLt has no algorithm for, and in a build without cuBLASLt.
-void cublaslt_matmul(Context& ctx, const MatmulArgs& args);
+// Scratch memory of a product; what NVIDIA advises for Hopper.
+inline constexpr size_t kCublasLtWorkspaceBytes = size_t{32} << 20;
+
+// f32, bf16 (accumulated in f32) and f64, which has no bias. The bias has the dtype of c and is
+// added in the product's epilogue. The algorithm is chosen once for a shape, its strides,
+// alignments and dtypes. Throws Error for what cuBLASLt has no algorithm for, and in a build
+// without cuBLASLt.
+void cublaslt_matmul(Context& ctx, const MatmulArgs& args, const Tensor& workspace);
 
 }  // namespace tessera

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 
+#include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/launch/cpu/parallel.h"
+#include "kernels/launch/gpu/dispatch.h"
 #include "kernels/linear/cpu.h"
+#include "kernels/linear/cublaslt.h"
+#include "kernels/linear/gpu.h"
 #include "kernels/linear/onednn.h"
 
 namespace tessera {
 namespace {
 
-// Up to this many rows of c, reading a bf16 b is what counts, and dot products are faster than
-// oneDNN (Zen 4, one row: by a third) and than widening it. In f32 oneDNN is as fast.
+// Up to this many rows of c, reading a bf16 b is what counts, and dot products
+// are faster than oneDNN (Zen 4, one row: by a third) and than widening it. In
+// f32 oneDNN is as fast.
 constexpr int64_t kFewRows = 2;
 
 void check_matrix(std::string_view op, std::string_view name, const Tensor& x) {
@@ -36,8 +41,9 @@ void check_args(const MatmulArgs& p) {
   const bool mixed = in == DType::bf16 && out == DType::f32;
   check(p.b.dtype() == in && (out == in || mixed) &&
             (in == DType::f32 || in == DType::bf16 || in == DType::f64),
-        "matmul: dtypes {} times {} to {}; use f32, bf16 or f64 throughout, or bf16 to f32", in,
-        p.b.dtype(), out);
+        "matmul: dtypes {} times {} to {}; use f32, bf16 or f64 throughout, or "
+        "bf16 to f32",
+        in, p.b.dtype(), out);
   if (!p.bias.defined()) return;
   const DType bias = in == DType::f64 ? DType::f64 : DType::f32;
   check(p.bias.shape() == Shape{p.c.shape(1)} && p.bias.dtype() == bias && p.bias.is_contiguous() &&
@@ -140,6 +146,46 @@ void matmul_bf16(Context& ctx, const MatmulArgs& p) {
   matmul_widened(ctx, p);
 }
 
+// cuBLASLt adds a bias of c's dtype, and in f64 none: there c begins as a
+// column of ones times it.
+void matmul_cuda(Context& ctx, MatmulArgs p) {
+  if (p.bias.defined() && p.c.dtype() == DType::f64) {
+    const int64_t rows = p.c.shape(0);
+    const Tensor ones = ctx.empty({rows, 1}, DType::f64, MemoryTag::workspace);
+    upload(ones, std::vector<double>(size_t(rows), 1.0).data());
+    matmul_cuda(ctx, {.a = ones, .b = p.bias.view({1, p.c.shape(1)}), .c = p.c, .bias = {}});
+    p.bias = {};
+    p.accumulate = true;
+  } else if (p.bias.defined() && p.bias.dtype() != p.c.dtype()) {
+    const Tensor bias = ctx.empty(p.bias.shape(), p.c.dtype(), MemoryTag::workspace);
+    convert(ctx, bias, p.bias);
+    p.bias = bias;
+  }
+  const Tensor workspace = ctx.workspace(kCublasLtWorkspaceBytes);
+  if (!ctx.is_meta()) cublaslt_matmul(ctx, p, workspace);
+}
+
+// Partial sums of at least 64 rows, of which there are at most 64.
+void sum_rows_on_gpu(Context& ctx, const SumRowsArgs& args) {
+  const Tensor &x = args.x, &sums = args.sums;
+  const int64_t step = std::max<int64_t>(64, (x.shape(0) + 63) / 64);
+  const Tensor partials =
+      ctx.empty({(x.shape(0) + step - 1) / step, x.shape(1)}, sums.dtype(), MemoryTag::workspace);
+  if (ctx.is_meta()) return;
+  dispatch_compute("sum_rows", x.dtype(), [&]<class S>() {
+    using Sum = typename SumRowsGpu<S>::Sum;
+    const SumRowsGpu<S> data{.x = x.data<S>(),
+                             .sums = sums.data<Sum>(),
+                             .rows = x.shape(0),
+                             .columns = x.shape(1),
+                             .stride = row_stride(x),
+                             .accumulate = args.accumulate,
+                             .rows_per_chunk = step,
+                             .partials = partials.data<Sum>()};
+    dispatch_gpu(ctx.device(), [&]<Device device>() { sum_rows_gpu<device>(ctx, data); });
+  });
+}
+
 }  // namespace
 
 KernelCost cost(const MatmulArgs& p) {
@@ -154,6 +200,7 @@ void matmul(Context& ctx, const MatmulArgs& args) {
   args.c.storage()->bump_version();
   const KernelScope scope(ctx, "matmul", cost(args));
   if (args.c.elements() == 0) return;
+  if (ctx.target() == Device::cuda) return matmul_cuda(ctx, args);
   const DType dtype = args.a.dtype();
   if (dtype == DType::bf16) return matmul_bf16(ctx, args);
   if (ctx.is_meta()) return;
@@ -173,7 +220,9 @@ void sum_rows(Context& ctx, const SumRowsArgs& args) {
         "sum_rows: sums {} {} must be {} [{}]", sums.dtype(), sums.shape(), dtype, x.shape(1));
   sums.storage()->bump_version();
   const KernelScope scope(ctx, "sum_rows", cost(args));
-  if (ctx.is_meta() || x.elements() == 0) return;
+  if (x.elements() == 0) return;
+  if (is_gpu(ctx.target())) return sum_rows_on_gpu(ctx, args);
+  if (ctx.is_meta()) return;
   dispatch_compute("sum_rows", x.dtype(), [&]<class S>() {
     const SumRows<S> loop{.x = x.data<S>(),
                           .sums = sums.data<typename SumRows<S>::Sum>(),

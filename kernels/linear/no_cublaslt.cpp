@@ -3,7 +3,7 @@
 
 namespace tessera {
 
-void cublaslt_matmul(Context&, const MatmulArgs&) {
+void cublaslt_matmul(Context&, const MatmulArgs&, const Tensor&) {
   fail(
       "matmul: this build has no cuBLASLt; install it (libcublas-dev) and configure again with "
       "-DTESSERA_CUDA=ON");

@@ -106,9 +106,10 @@ AssertionResult fails_with(const std::function<void()>& f, const std::string& me
 
 namespace {
 
-// What a forward and backward pass of f books on the device.
-std::vector<Ledger::Event> timeline_of(Device device, const std::function<Var(Context&)>& f) {
-  Context ctx({.device = device, .threads = 2, .isa = best_isa()});
+// What a forward and backward pass of f books on the device; on `meta`, planned for `planned`.
+std::vector<Ledger::Event> timeline_of(Device device, Device planned,
+                                       const std::function<Var(Context&)>& f) {
+  Context ctx({.device = device, .planned = planned, .threads = 2, .isa = best_isa()});
   ctx.ledger().record_timeline(true);
   {
     const Var y = f(ctx);
@@ -123,13 +124,13 @@ std::vector<Ledger::Event> timeline_of(Device device, const std::function<Var(Co
 }  // namespace
 
 AssertionResult plans_its_memory(const std::function<Var(Context&)>& f) {
-  const std::vector<Ledger::Event> plan = timeline_of(Device::meta, f);
-  if (plan.empty()) return AssertionFailure() << "nothing was allocated";
   const auto same = [](const Ledger::Event& a, const Ledger::Event& b) {
     return a.tag == b.tag && a.bytes == b.bytes;
   };
   for (const Device device : test_devices()) {
-    const std::vector<Ledger::Event> run = timeline_of(device, f);
+    const std::vector<Ledger::Event> plan = timeline_of(Device::meta, device, f);
+    const std::vector<Ledger::Event> run = timeline_of(device, device, f);
+    if (plan.empty()) return AssertionFailure() << "nothing was allocated";
     if (std::equal(run.begin(), run.end(), plan.begin(), plan.end(), same)) continue;
     return AssertionFailure() << fmt::format("{} events on {}, {} on meta, or unlike ones",
                                              run.size(), name_of(device), plan.size());
