@@ -1,6 +1,8 @@
 #include "kernels/cross_entropy/kernel.h"
 
 #include "kernels/cross_entropy/cpu.h"
+#include "kernels/cross_entropy/gpu.h"
+#include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
 namespace {
@@ -45,6 +47,11 @@ void run(Context& ctx, const CrossEntropyArgs& p) {
                   .ignore_index = p.ignore_index,
                   .z_loss = Real(p.z_loss),
                   .scale = Real(p.scale)};
+  if (is_gpu(ctx.device())) {
+    if (rows.rows == 0) return;
+    return dispatch_gpu(ctx.device(),
+                        [&]<Device device>() { cross_entropy_gpu<device, L, D>(ctx, rows); });
+  }
   switch (ctx.isa()) {
     case Isa::avx512_bf16:
       return cross_entropy_cpu<Isa::avx512_bf16>(ctx.threads(), rows);
@@ -55,9 +62,25 @@ void run(Context& ctx, const CrossEntropyArgs& p) {
   }
 }
 
+template <class Real>
+void sum_losses(Context& ctx, const Tensor& losses, double scale, const Tensor& total) {
+  const Real* values = losses.data<Real>();
+  Real* const result = total.data<Real>();
+  const int64_t n = losses.elements();
+  if (is_gpu(ctx.device())) {
+    return dispatch_gpu(ctx.device(), [&]<Device device>() {
+      total_loss_gpu<device, Real>(ctx, values, n, scale, result);
+    });
+  }
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += double(values[i]);
+  *result = Real(sum * scale);
+}
+
 }  // namespace
 
 void check_targets(const Tensor& targets, int64_t vocab, int32_t ignore_index) {
+  if (targets.device() != Device::cpu) return;
   const int32_t* values = targets.data<int32_t>();
   for (int64_t i = 0; i < targets.elements(); ++i) {
     check((values[i] >= 0 && values[i] < vocab) || values[i] == ignore_index,
@@ -87,6 +110,15 @@ void cross_entropy_rows(Context& ctx, const CrossEntropyArgs& args) {
         "cross_entropy: logits of dtype {}; use f32, bf16 or f64", args.logits.dtype());
   const bool rounds = args.dlogits.defined() && args.dlogits.dtype() == DType::bf16;
   rounds ? run<float, bf16>(ctx, args) : run<float, float>(ctx, args);
+}
+
+void total_loss(Context& ctx, const Tensor& losses, double scale, const Tensor& total) {
+  check(total.elements() == 1 && total.dtype() == losses.dtype() && losses.is_contiguous(),
+        "cross_entropy: the total {} of shape {} must be one {}", total.dtype(), total.shape(),
+        losses.dtype());
+  if (ctx.is_meta()) return;
+  losses.dtype() == DType::f64 ? sum_losses<double>(ctx, losses, scale, total)
+                               : sum_losses<float>(ctx, losses, scale, total);
 }
 
 }  // namespace tessera

@@ -19,12 +19,15 @@ struct CrossEntropyArgs {
   double scale = 1;
 };
 
-// Throws Error, with the position, for a target outside [0, vocab) that is not ignore_index. Not on
-// `meta`.
+// Throws Error, with the position, for a target outside [0, vocab) that is not ignore_index. On
+// `cpu` alone: a GPU gives such a row loss and gradient NaN, for the host cannot look.
 void check_targets(const Tensor& targets, int64_t vocab, int32_t ignore_index);
 
 KernelCost cost(const CrossEntropyArgs& args);
 // Checks the targets, too.
 void cross_entropy_rows(Context& ctx, const CrossEntropyArgs& args);
+
+// total [] = scale * the sum of losses [N], both f32 or both f64, summed in f64.
+void total_loss(Context& ctx, const Tensor& losses, double scale, const Tensor& total);
 
 }  // namespace tessera

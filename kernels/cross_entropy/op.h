@@ -1,5 +1,5 @@
 // The loss of a language model. Gradients are computed in forward, where the logits are at hand,
-// and only handed over in backward (scaled, if the upstream gradient is not 1; `meta` takes it for
+// and only handed over in backward (scaled, if the upstream gradient is not 1; plans take it for
 // 1).
 #pragma once
 
@@ -14,13 +14,14 @@ struct LossOptions {
   int64_t chunk = 0;            // rows of logits that exist at a time; 0: loss_chunk()
 };
 
-// The default number of rows of logits [rows, vocab] that exist at a time.
-int64_t loss_chunk(int64_t rows, int64_t vocab);
+// The default number of rows of logits [rows, vocab] that exist at a time on the device.
+int64_t loss_chunk(int64_t rows, int64_t vocab, Device device = Device::cpu);
 
 // scale * sum over the rows that count of lse - logits[target] + z_loss * lse^2, where
 // logits = hidden weight^T and lse = log sum exp(logits): f32 [] (f64 where hidden is). The full
 // logits never exist. hidden [N, d] and weight [V, d] of one dtype (f32, bf16 or f64); targets [N]
-// i32, each in [0, V) or ignore_index, else Error. Saved: the gradients of hidden and weight.
+// i32, each in [0, V) or ignore_index, else Error, or on a GPU a loss of NaN. Saved: the gradients
+// of hidden and weight.
 Var linear_cross_entropy(Context& ctx, const Var& hidden, const Var& weight, const Tensor& targets,
                          const LossOptions& options = {});
 
