@@ -77,6 +77,12 @@ __global__ __launch_bounds__(kThreads) void sort_rows(const int32_t* tokens, int
   g.sorted[begin + rank] = int32_t(row);
 }
 
+template <class T, int N>
+__device__ inline void add(Lanes<T, N>& sum, const Lanes<T, N>& x) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) sum.v[k] += x.v[k];
+}
+
 // Grid: x = tokens, y = stretches of columns. N divides width. The chain of a token with n rows is
 // n / kInFlight loads long.
 template <int N, class S>
@@ -89,19 +95,18 @@ __global__ __launch_bounds__(kThreads) void sum_rows(EmbeddingScatterGpu<S> a) {
   Lanes<gpu::Wide<S>, N> sum{};
   if (a.accumulate) sum = load(to, Count<N>{});
   const int32_t* const sorted = a.groups.sorted + (count > 0 ? a.groups.begin[token] : 0);
-  for (int32_t first = 0; first < count; first += kInFlight) {
+  const auto row_of = [=](int32_t i) {
+    return load(a.dy + sorted[i] * a.width + column, Count<N>{});
+  };
+  int32_t i = 0;
+  for (; i + kInFlight <= count; i += kInFlight) {
     Lanes<gpu::Wide<S>, N> rows[kInFlight];
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i)
-      if (first + i < count)
-        rows[i] = load(a.dy + sorted[first + i] * a.width + column, Count<N>{});
+    for (int k = 0; k < kInFlight; ++k) rows[k] = row_of(i + k);
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i) {
-      if (first + i >= count) break;
-#pragma unroll
-      for (int k = 0; k < N; ++k) sum.v[k] += rows[i].v[k];
-    }
+    for (int k = 0; k < kInFlight; ++k) add(sum, rows[k]);
   }
+  for (; i < count; ++i) add(sum, row_of(i));
   store(to, sum);
 }
 
