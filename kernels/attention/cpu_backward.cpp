@@ -12,8 +12,8 @@
 
 #include "kernels/attention/cpu.h"
 #include "kernels/attention/cpu_dropout.h"
-#include "kernels/attention/cpu_rows.h"
-#include "kernels/launch/cpu/parallel.h"
+#include "kernels/attention/cpu_prefetch.h"
+#include "kernels/attention/cpu_shares.h"
 
 namespace tessera {
 namespace {
@@ -42,7 +42,7 @@ class Backward {
 
   void run() {
     if (one_thread_) {
-      parallel_tasks(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
+      parallel_shares(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
         run_unit(unit / p_.kv_heads, unit % p_.kv_heads, worker);
       });
     } else {
@@ -65,6 +65,7 @@ class Backward {
     int64_t segment, kv_head, block;
     Range keys;  // of the segment
     BackwardScratch scratch;
+    Upcoming<6>* upcoming;  // null if unknown
   };
 
   BackwardScratch scratch_of(int worker) const {
@@ -100,14 +101,35 @@ class Backward {
         prepare(band, head_of(segment, head, worker), begin);
       }
     }
+    Upcoming<6> upcoming = upcoming_rows(band, segment, kv_head);
     for (int64_t block = 0; block * kKeyBlock < band.keys; ++block) {
-      key_block_gradients(band, segment, kv_head, block, worker);
+      key_block_gradients(band, segment, kv_head, block, worker, &upcoming);
     }
     for (int64_t head = first; head < first + group(); ++head) {
       for (int64_t begin = 0; begin < band.queries; begin += kQueryBlock) {
         write_dq(band, head_of(segment, head, worker), begin);
       }
     }
+  }
+
+  // What the unit writes last, and what the next one reads.
+  Upcoming<6> upcoming_rows(const Band& band, int64_t segment, int64_t kv_head) const {
+    const int64_t head = kv_head * group(), next = segment * p_.kv_heads + kv_head + 1;
+    Upcoming<6> rows;
+    rows.arrays[5] = far_rows<S>(args_.dq, p_.cu_q[segment], head, band.queries, p_.head_dim);
+    if (next == p_.segments * p_.kv_heads) return rows;
+    const int64_t next_segment = next / p_.kv_heads, next_kv_head = next % p_.kv_heads;
+    const Band next_band(p_, next_segment);
+    const int64_t q = p_.cu_q[next_segment], k = p_.cu_k[next_segment];
+    rows.arrays[0] =
+        far_rows<S>(args_.o, q, next_kv_head * group(), next_band.queries, p_.head_dim);
+    rows.arrays[1] =
+        far_rows<S>(args_.d_o, q, next_kv_head * group(), next_band.queries, p_.head_dim);
+    rows.arrays[2] = far_rows<S>(args_.k, k, next_kv_head, next_band.keys, p_.head_dim);
+    rows.arrays[3] = far_rows<S>(args_.v, k, next_kv_head, next_band.keys, p_.head_dim);
+    rows.arrays[4] =
+        far_rows<S>(args_.q, q, next_kv_head * group(), next_band.queries, p_.head_dim);
+    return rows;
   }
 
   void run_shared() const {
@@ -128,7 +150,7 @@ class Backward {
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int worker) {
       int64_t segment, block;
       if (!keys.locate(task % keys.count(), segment, block)) return;
-      key_block_gradients(Band(p_, segment), segment, task / keys.count(), block, worker);
+      key_block_gradients(Band(p_, segment), segment, task / keys.count(), block, worker, nullptr);
     });
     each_query_block([&](const Band& band, const Head& head, int64_t block) {
       write_dq(band, head, block * kQueryBlock);
@@ -172,13 +194,14 @@ class Backward {
   }
 
   void key_block_gradients(const Band& band, int64_t segment, int64_t kv_head, int64_t block,
-                           int worker) const {
+                           int worker, Upcoming<6>* upcoming) const {
     const KeyBlock b{band,
                      segment,
                      kv_head,
                      block,
                      {block * kKeyBlock, smaller(band.keys, (block + 1) * kKeyBlock)},
-                     scratch_of(worker)};
+                     scratch_of(worker),
+                     upcoming};
     pack_keys(b);
     const Range blocks = blocks_of(band.queries_of(b.keys), kQueryBlock);
     for (int64_t head = kv_head * group(); head < (kv_head + 1) * group(); ++head) {
@@ -212,6 +235,8 @@ class Backward {
 
   void pack_keys(const KeyBlock& b) const {
     const int64_t rows = b.keys.end - b.keys.begin, token = p_.cu_k[b.segment] + b.keys.begin;
+    far_rows<S>(args_.dk, token, b.kv_head, rows, p_.head_dim).fetch(rows);
+    far_rows<S>(args_.dv, token, b.kv_head, rows, p_.head_dim).fetch(rows);
     const auto k = rows_of<const S>(args_.k, token, b.kv_head, rows, p_.head_dim);
     const auto v = rows_of<const S>(args_.v, token, b.kv_head, rows, p_.head_dim);
     pack_transposed(k, reinterpret_cast<E*>(b.scratch.keys), head_.steps);
@@ -235,7 +260,10 @@ class Backward {
       pack_panels(q, reinterpret_cast<E*>(b.scratch.query_panels), padded);
       pack_panels(d_o, reinterpret_cast<E*>(b.scratch.d_output_panels), padded);
     }
-    for (int64_t row = 0; row < rows; row += kTileRows) score_tile(b, head, begin, row, rows);
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      score_tile(b, head, begin, row, rows);
+      if (b.upcoming) b.upcoming->fetch(kTileRows);
+    }
     const auto p = reinterpret_cast<const E*>(b.scratch.probabilities);
     const auto ds = reinterpret_cast<const E*>(b.scratch.d_scores);
     const Range block_rows{begin, begin + rows};
@@ -265,10 +293,10 @@ class Backward {
         const Range tile{first, smaller(block.keys.end, first + kTileRows)};
         const Range seen = shift(intersect(block.band.queries_of(tile), rows), -rows.begin);
         if (seen.empty()) continue;
-        multiply<true>(tile_rows(keys - key), Operand<E>{a + key, 1, kScoreStride}, b,
-                       {c, smaller(head_.columns, c + kPanel<E>)},
-                       {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
-                       sums + key * head_.sum_stride, head_.sum_stride);
+        multiply<Update::add>(tile_rows(keys - key), Operand<E>{a + key, 1, kScoreStride}, b,
+                              {c, smaller(head_.columns, c + kPanel<E>)},
+                              {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
+                              sums + key * head_.sum_stride, head_.sum_stride);
       }
     }
   }
@@ -288,23 +316,24 @@ class Backward {
     T* ds = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.d_scores) + row * kScoreStride
                           : reinterpret_cast<T*>(b.scratch.tile_ds);
     const int64_t panel = kPanel<E> * head_.steps;
-    multiply<false>(tile, rows_operand(b.scratch.queries, offset),
-                    Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel},
-                    columns, {0, head_.steps}, p, kScoreStride);
-    multiply<false>(tile, rows_operand(b.scratch.d_output, offset),
-                    Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel},
-                    columns, {0, head_.steps}, ds, kScoreStride);
+    multiply<Update::set>(tile, rows_operand(b.scratch.queries, offset),
+                          Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel},
+                          columns, {0, head_.steps}, p, kScoreStride);
+    multiply<Update::set>(tile, rows_operand(b.scratch.d_output, offset),
+                          Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel},
+                          columns, {0, head_.steps}, ds, kScoreStride);
     differentiate(b, head, query, row, tile, count, columns, p, ds);
     const int64_t key_rows = round_up(b.keys.end - b.keys.begin, kPack<E>) / kPack<E>;
     const Operand<E> a = kPack<E> == 1
                              ? Operand<E>{reinterpret_cast<const E*>(ds), kScoreStride, 1}
                              : Operand<E>{reinterpret_cast<const E*>(b.scratch.tile_pairs),
                                           packed_score_stride(2), 1};
-    multiply<true>(tile, a,
-                   Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
-                             key_rows * kPanel<E>},
-                   {0, head_.columns}, {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
-                   head.dq + query * head_.sum_stride, head_.sum_stride);
+    multiply<Update::add>(tile, a,
+                          Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
+                                    key_rows * kPanel<E>},
+                          {0, head_.columns},
+                          {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
+                          head.dq + query * head_.sum_stride, head_.sum_stride);
   }
 
   Operand<E> rows_operand(const std::byte* data, int64_t offset) const {

@@ -28,6 +28,10 @@ struct Band {
   TESSERA_INLINE Range keys_of(Range rows) const {
     return {larger(0, rows.begin - left), smaller(keys, rows.end + right)};
   }
+  // Keys that all of them see.
+  TESSERA_INLINE Range keys_of_all(Range rows) const {
+    return {larger(0, rows.end - 1 - left), smaller(keys, rows.begin + right + 1)};
+  }
   // Queries that see at least one of the keys of a nonempty range.
   TESSERA_INLINE Range queries_of(Range columns) const {
     return {larger(0, columns.begin - right), smaller(queries, columns.end + left)};

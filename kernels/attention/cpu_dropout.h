@@ -20,9 +20,9 @@ class DropoutMask {
     threshold_ = int32_t(__builtin_ceil(p.dropout * 0x1p24));
   }
 
-  // keep[i] = 1 or 0 for keys key + i, i < count, of a row. Tokens are counted from the start of
-  // the arrays.
-  template <class T>
+  // keep[i * kStride] = 1 or 0 for keys key + i, i < count, of a row. Tokens are counted from the
+  // start of the arrays.
+  template <int64_t kStride = 1, class T>
   void row(int64_t head, int64_t query, int64_t key, int64_t count, T* keep) const {
     const uint64_t first = uint64_t((head * q_tokens_ + query) * k_tokens_ + key);
     const int64_t skip = int64_t(first % 4);  // a block of Philox serves 4 elements
@@ -30,7 +30,7 @@ class DropoutMask {
       int32_t bits[4 * kBlocks];
       draw((first + uint64_t(done)) / 4, bits);
       const int64_t begin = larger(0, done), end = smaller(count, done + 4 * kBlocks);
-      for (int64_t i = begin; i < end; ++i) keep[i] = T(bits[i - done] >= threshold_);
+      for (int64_t i = begin; i < end; ++i) keep[i * kStride] = T(bits[i - done] >= threshold_);
     }
   }
 

@@ -1,12 +1,13 @@
 // Forward: each block of queries walks over the visible blocks of keys with a running maximum and
 // sum (Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018; Dao,
-// "FlashAttention-2", 2023). A tile of rows goes through scores, softmax and the product with the
-// values at once, so its scores stay in the first-level cache; the packed keys and values stay in
-// the second.
+// "FlashAttention-2", 2023). A strip of queries goes through scores, softmax and the product with
+// the values at once, so its scores stay in the first-level cache; the packed keys and values stay
+// in the second. Scores are held transposed, [key][query], so that a vector holds the maxima or
+// sums of its queries, and nothing is reduced across lanes.
 #include "kernels/attention/cpu.h"
 #include "kernels/attention/cpu_dropout.h"
-#include "kernels/attention/cpu_rows.h"
-#include "kernels/launch/cpu/parallel.h"
+#include "kernels/attention/cpu_prefetch.h"
+#include "kernels/attention/cpu_shares.h"
 
 namespace tessera {
 namespace {
@@ -41,7 +42,7 @@ class Forward {
       return ForwardScratch(own, p_, format_);
     };
     if (one_thread_per_unit(p_, threads_)) {
-      parallel_tasks(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
+      parallel_shares(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
         run_unit(unit / p_.kv_heads, unit % p_.kv_heads, worker, scratch_of(worker));
       });
     } else {
@@ -64,6 +65,13 @@ class Forward {
     alignas(64) T maxima[kQueryBlock];  // of the scores
     alignas(64) T sums[kQueryBlock];    // of exp2(exponent * (score - maximum))
   };
+  // A strip of its rows and a block of keys.
+  struct Tile {
+    int64_t row;    // first of the strip in the block of queries
+    Range queries;  // of the segment
+    int64_t key;    // of the segment, first of the block
+    Range keys;     // of the block, seen by at least one of the queries
+  };
 
   int64_t bytes_of_scratch() const {
     Arena counter(nullptr);
@@ -84,26 +92,38 @@ class Forward {
   void run_unit(int64_t segment, int64_t kv_head, int worker, const ForwardScratch& scratch) {
     const Band band(p_, segment);
     const Packed packed = packed_at(worker, 0);
-    for (int64_t begin = 0; begin < band.keys; begin += kKeyBlock) {
+    Upcoming<3> upcoming = rows_of_unit(segment * p_.kv_heads + kv_head + 1);
+    for (int64_t begin = 0; begin < band.keys; begin += kForwardKeys) {
       pack_key_block(band, segment, kv_head, begin, packed);
     }
     const int64_t group = p_.q_heads / p_.kv_heads;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       for (int64_t begin = 0; begin < band.queries; begin += kQueryBlock) {
-        query_block(band, packed, scratch, segment, head, begin);
+        query_block(band, packed, scratch, segment, head, begin, upcoming);
       }
     }
   }
 
+  // What a unit reads, for one head of its group.
+  Upcoming<3> rows_of_unit(int64_t unit) const {
+    if (unit >= p_.segments * p_.kv_heads) return {};
+    const int64_t segment = unit / p_.kv_heads, kv_head = unit % p_.kv_heads;
+    const int64_t head = kv_head * (p_.q_heads / p_.kv_heads);
+    const Band band(p_, segment);
+    return {far_rows<S>(args_.k, p_.cu_k[segment], kv_head, band.keys, p_.head_dim),
+            far_rows<S>(args_.v, p_.cu_k[segment], kv_head, band.keys, p_.head_dim),
+            far_rows<S>(args_.q, p_.cu_q[segment], head, band.queries, p_.head_dim)};
+  }
+
   template <class ScratchOf>
   void run_shared(const ScratchOf& scratch_of) {
-    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
+    const BlockSlots keys{p_.cu_k, p_.segments, kForwardKeys};
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int) {
       int64_t segment, block;
       if (!keys.locate(task % keys.count(), segment, block)) return;
       const int64_t kv_head = task / keys.count();
       const Packed packed = packed_at(kv_head, padded_start(p_.cu_k[segment], segment));
-      pack_key_block(Band(p_, segment), segment, kv_head, block * kKeyBlock, packed);
+      pack_key_block(Band(p_, segment), segment, kv_head, block * kForwardKeys, packed);
     });
     // From the last block to the first: with causality, the longest first.
     const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
@@ -111,168 +131,185 @@ class Forward {
       int64_t segment, block;
       if (!queries.locate(queries.count() - 1 - task % queries.count(), segment, block)) return;
       const int64_t head = task / queries.count(), kv_head = head * p_.kv_heads / p_.q_heads;
+      Upcoming<3> none;
       query_block(Band(p_, segment), packed_at(kv_head, padded_start(p_.cu_k[segment], segment)),
-                  scratch_of(worker), segment, head, block * kQueryBlock);
+                  scratch_of(worker), segment, head, block * kQueryBlock, none);
     });
   }
 
   void pack_key_block(const Band& band, int64_t segment, int64_t kv_head, int64_t begin,
                       const Packed& packed) const {
-    const int64_t rows = smaller(kKeyBlock, band.keys - begin), token = p_.cu_k[segment] + begin;
-    pack_transposed(rows_of<const S>(args_.k, token, kv_head, rows, p_.head_dim),
-                    keys_at(packed, begin), head_.steps);
+    const int64_t rows = smaller(kForwardKeys, band.keys - begin), token = p_.cu_k[segment] + begin;
+    pack_rows(rows_of<const S>(args_.k, token, kv_head, rows, p_.head_dim), keys_at(packed, begin),
+              head_.steps, head_.steps, round_up(rows, kRowStep));
     pack_panels(rows_of<const S>(args_.v, token, kv_head, rows, p_.head_dim),
                 values_at(packed, begin), round_up(rows, kPack<E>));
   }
 
   void query_block(const Band& band, const Packed& packed, const ForwardScratch& scratch,
-                   int64_t segment, int64_t head, int64_t begin) const {
+                   int64_t segment, int64_t head, int64_t begin, Upcoming<3>& upcoming) const {
     Rows rows{
         band, packed, scratch, segment, head, begin, smaller(kQueryBlock, band.queries - begin),
         {},   {}};
-    const int64_t padded = round_up(rows.count, kRowStep);
-    pack_rows(rows_of<const S>(args_.q, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim),
-              reinterpret_cast<E*>(scratch.queries), head_.row_stride, head_.steps, padded);
-    std::memset(scratch.output, 0, size_t(padded * head_.sum_stride) * sizeof(T));
+    pack_transposed(
+        rows_of<const S>(args_.q, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim),
+        reinterpret_cast<E*>(scratch.queries), head_.steps);
+    far_rows<S>(args_.o, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim).fetch(rows.count);
     for (T& maximum : rows.maxima) maximum = T(kMasked);
-    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kKeyBlock);
+    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kForwardKeys);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      for (int64_t row = 0; row < rows.count; row += kTileRows) attend(rows, row, block);
+      for (int64_t row = 0; row < rows.count; row += kStrip) {
+        attend(rows, row, block);
+        upcoming.fetch(kStrip);
+      }
     }
     finish(rows);
   }
 
-  // One tile of rows and one block of keys.
   void attend(Rows& rows, int64_t row, int64_t block) const {
-    const int64_t key = block * kKeyBlock, count = smaller(kTileRows, rows.count - row);
-    const int64_t query = rows.begin + row;
-    const Range block_keys{key, smaller(rows.band.keys, key + kKeyBlock)};
-    const Range visible =
-        shift(intersect(rows.band.keys_of({query, query + count}), block_keys), -key);
-    if (visible.empty()) return;
-    const Range columns = whole_units(visible);
-    T* scores = reinterpret_cast<T*>(rows.scratch.scores);
-    const int padded = tile_rows(rows.count - row);
-    const E* queries = reinterpret_cast<const E*>(rows.scratch.queries) + row * head_.row_stride;
-    multiply<false>(padded, Operand<E>{queries, head_.row_stride, 1},
-                    Panels<E>{keys_at(rows.packed, key), kPanel<E>, kPanel<E> * head_.steps},
-                    columns, {0, head_.steps}, scores, kScoreStride);
-    for (int64_t r = 0; r < padded; ++r) {
-      T* s = scores + r * kScoreStride;
-      if (scale_.capped) apply_softcap(s, columns, T(scale_.inner));
-      if (r < count) {
-        const Range seen = shift(rows.band.keys_of({query + r, query + r + 1}), -key);
-        mask(s, {columns.begin, smaller(columns.end, seen.begin)});
-        mask(s, {larger(columns.begin, seen.end), columns.end});
-      }
+    const int64_t query = rows.begin + row, key = block * kForwardKeys;
+    const Range queries{query, smaller(query + kStrip, rows.begin + rows.count)};
+    const Range seen = rows.band.keys_of(queries);
+    const Range block_keys{key, smaller(rows.band.keys, key + kForwardKeys)};
+    const Tile tile{row, queries, key, shift(intersect(seen, block_keys), -key)};
+    if (tile.keys.empty()) return;
+    score(rows, tile);
+    if (p_.dropout > 0) draw_dropout(rows, tile);
+    alignas(64) T rescale[kStrip];
+    for (int64_t lane = 0; lane < queries.end - query; lane += V::kLanes) {
+      softmax(rows, tile, lane).store(rescale + lane);
     }
-    softmax(rows, row, padded, key, columns);
-    const int64_t key_rows = round_up(block_keys.end - key, kPack<E>);
-    multiply<true>(
-        padded, probabilities(rows),
-        Panels<E>{values_at(rows.packed, key), kPanel<E>, key_rows / kPack<E> * kPanel<E>},
-        {0, head_.columns}, {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
-        output(rows, row), head_.sum_stride);
+    if (seen.begin >= key) {
+      add_values<Update::set>(rows, tile, rescale);
+    } else {
+      add_values<Update::rescale>(rows, tile, rescale);
+    }
   }
 
+  // scores[key][query] = k q^T
+  void score(const Rows& rows, const Tile& tile) const {
+    const int64_t begin = tile.keys.begin / kRowStep * kRowStep;
+    const Panels<E> queries{
+        reinterpret_cast<const E*>(rows.scratch.queries) + tile.row * head_.steps, kPanel<E>,
+        kPanel<E> * head_.steps};
+    for (int64_t k = begin; k < tile.keys.end; k += kTileRows) {
+      const Range keys{tile.key + k, smaller(tile.key + tile.keys.end, tile.key + k + kTileRows)};
+      const Range seeing = intersect(rows.band.queries_of(keys), tile.queries);
+      const Operand<E> a{keys_at(rows.packed, tile.key + k), head_.steps, 1};
+      multiply<Update::set>(tile_rows(tile.keys.end - k), a, queries,
+                            whole_units(shift(seeing, -tile.queries.begin)), {0, head_.steps},
+                            scores(rows) + k * kStrip, kStrip);
+    }
+  }
+
+  static T* scores(const Rows& rows) { return reinterpret_cast<T*>(rows.scratch.scores); }
   T* output(const Rows& rows, int64_t row) const {
     return reinterpret_cast<T*>(rows.scratch.output) + row * head_.sum_stride;
   }
-  // f32 and f64 probabilities take the place of the scores.
-  Operand<E> probabilities(const Rows& rows) const {
-    const std::byte* data = kPack<E> == 1 ? rows.scratch.scores : rows.scratch.probabilities;
-    return {reinterpret_cast<const E*>(data), packed_score_stride(kPack<E>), 1};
-  }
 
-  TESSERA_INLINE static void mask(T* scores, Range columns) {
-    for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
-      V(T(kMasked)).store_first(scores + x, lanes_left<V>(columns.end - x));
-    }
-  }
-
-  // Turns the tile's scores into probabilities relative to the new maxima, and rescales what was
-  // summed before.
-  void softmax(Rows& rows, int64_t row, int tile, int64_t key, Range columns) const {
-    alignas(64) T tile_max[16], shift_by[16], rescale[16];
-    const T* scores = reinterpret_cast<const T*>(rows.scratch.scores);
-    for (int r = 0; r < tile; ++r) tile_max[r] = row_max(scores + r * kScoreStride, columns);
-    const V exponent{T(scale_.exponent)};
-    for (int r = 0; r < tile; r += V::kLanes) {
-      const int lanes = lanes_left<V>(tile - r);
-      const V before = V::load_first(rows.maxima + row + r, lanes);
-      const V now = max(before, V::load_first(tile_max + r, lanes));
-      const V factor = exp2((before - now) * exponent);
-      factor.store(rescale + r);
-      // Where nothing was visible yet, kMasked - 0 gives the zeros that kMasked - kMasked would
-      // not.
-      select(less(now, V(T(kMasked / 2))), V::zero(), now).store(shift_by + r);
-      now.store_first(rows.maxima + row + r, lanes);
-      (V::load_first(rows.sums + row + r, lanes) * factor).store_first(rows.sums + row + r, lanes);
-    }
-    for (int r = 0; r < tile; ++r) {
-      if (rescale[r] != T(1)) scale_row(output(rows, row + r), rescale[r]);
-      rows.sums[row + r] += exponentials(rows, row, r, key, columns, shift_by[r]);
+  // keep[key][query] = 1 or 0
+  void draw_dropout(const Rows& rows, const Tile& tile) const {
+    T* keep = reinterpret_cast<T*>(rows.scratch.keep) + tile.keys.begin * kStrip;
+    for (int64_t q = tile.queries.begin; q < tile.queries.end; ++q) {
+      dropout_.template row<kStrip>(
+          rows.head, p_.cu_q[rows.segment] + q, p_.cu_k[rows.segment] + tile.key + tile.keys.begin,
+          tile.keys.end - tile.keys.begin, keep + (q - tile.queries.begin));
     }
   }
 
-  TESSERA_INLINE static T row_max(const T* scores, Range columns) {
-    V even{T(kMasked)}, odd = even;
-    int64_t x = columns.begin;
-    for (; x + 2 * V::kLanes <= columns.end; x += 2 * V::kLanes) {
-      even = max(even, V::load(scores + x));
-      odd = max(odd, V::load(scores + x + V::kLanes));
-    }
-    if (x < columns.end) even = max(even, V::load(scores + x));
-    return reduce_max(max(even, odd));
-  }
-
-  TESSERA_INLINE void scale_row(T* sums, T factor) const {
-    for (int64_t c = 0; c < head_.columns; c += V::kLanes) {
-      (V::load(sums + c) * V(factor)).store(sums + c);
+  TESSERA_INLINE void apply_softcap(T* column, Range keys) const {
+    const V inner{T(scale_.inner)};
+    for (int64_t k = keys.begin; k < keys.end; ++k) {
+      tanh(V::load(column + k * kStrip) * inner).store(column + k * kStrip);
     }
   }
 
-  // exp2(exponent * (score - shift)) of one row, with dropout where it is stored; returns the sum
-  // without dropout.
-  TESSERA_INLINE T exponentials(const Rows& rows, int64_t row, int r, int64_t key, Range columns,
-                                T shift_by) const {
-    T* scores = reinterpret_cast<T*>(rows.scratch.scores) + r * kScoreStride;
-    const T* keep = nullptr;
-    if (p_.dropout > 0) {
-      T* drawn = reinterpret_cast<T*>(rows.scratch.keep);
-      dropout_.row(rows.head, p_.cu_q[rows.segment] + rows.begin + row + r,
-                   p_.cu_k[rows.segment] + key + columns.begin, columns.end - columns.begin, drawn);
-      keep = drawn - columns.begin;
-    }
-    const V exponent{T(scale_.exponent)}, shift{shift_by};
-    V sum = V::zero();
-    for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
-      V p = exp2((V::load(scores + x) - shift) * exponent);
-      sum += p;
-      if (keep) p *= V::load(keep + x);
+  // A vector of queries of a tile: turns their scores into probabilities relative to the new
+  // maxima, 0 where a query does not see a key, and returns the factors by which to rescale what
+  // was summed before.
+  V softmax(Rows& rows, const Tile& tile, int64_t lane) const {
+    const int64_t query = tile.queries.begin + lane;
+    const Range queries{query, smaller(query + V::kLanes, tile.queries.end)};
+    const Range some = intersect(tile.keys, shift(rows.band.keys_of(queries), -tile.key));
+    const Range all = intersect(tile.keys, shift(rows.band.keys_of_all(queries), -tile.key));
+    T* column = scores(rows) + lane;
+    if (scale_.capped) apply_softcap(column, some);
+    const auto score_of = [&](int64_t k) {
+      const V score = V::load(column + k * kStrip);
+      if (k >= all.begin && k < all.end) return score;
+      const int64_t key = tile.key + k;
+      const Range seeing = shift(rows.band.queries_of({key, key + 1}), -query);
+      const auto lanes = lanes_between<V>(lanes_left<V>(seeing.begin), lanes_left<V>(seeing.end));
+      return select(lanes, score, V(T(kMasked)));
+    };
+    T *maximum = rows.maxima + tile.row + lane, *sum = rows.sums + tile.row + lane;
+    const V before = V::load(maximum), exponent{T(scale_.exponent)};
+    V now = before, total = V::zero();
+    for (int64_t k = some.begin; k < some.end; ++k) now = max(now, score_of(k));
+    // Where nothing was visible yet, kMasked - 0 gives the zeros that kMasked - kMasked would not.
+    const V shift_by = select(less(now, V(T(kMasked / 2))), V::zero(), now);
+    const V factor = exp2((before - now) * exponent);
+    const T* keep = p_.dropout > 0 ? reinterpret_cast<const T*>(rows.scratch.keep) + lane : nullptr;
+    const auto probability = [&](int64_t k) {
+      if (k < some.begin || k >= some.end) return V::zero();
+      const V p = exp2((score_of(k) - shift_by) * exponent);
+      total += p;  // without dropout
+      return keep ? p * V::load(keep + k * kStrip) : p;
+    };
+    for (int64_t k = tile.keys.begin / kPack<E> * kPack<E>; k < tile.keys.end; k += kPack<E>) {
       if constexpr (kPack<E> == 1) {
-        p.store(scores + x);
+        probability(k).store(column + k * kStrip);
       } else {
-        p.store(reinterpret_cast<bf16*>(rows.scratch.probabilities) +
-                2 * r * packed_score_stride(2) + x);
+        const V even = probability(k), odd = probability(k + 1);
+        T* pairs = reinterpret_cast<T*>(rows.scratch.probabilities) + lane;
+        pair_up(even, odd).store(pairs + k / 2 * kStrip);
       }
     }
-    return reduce_add(sum);
+    now.store(maximum);
+    fma(V::load(sum), factor, total).store(sum);
+    return factor;
+  }
+
+  // output = rescale * output + p v, or p v alone.
+  template <Update kUpdate>
+  void add_values(const Rows& rows, const Tile& tile, const T* rescale) const {
+    const int64_t key_rows = smaller(kForwardKeys, rows.band.keys - tile.key);
+    const Panels<E> values{values_at(rows.packed, tile.key), kPanel<E>,
+                           divide_up(key_rows, kPack<E>) * kPanel<E>};
+    // f32 and f64 probabilities have taken the place of the scores.
+    const E* p = reinterpret_cast<const E*>(kPack<E> == 1 ? rows.scratch.scores
+                                                          : rows.scratch.probabilities);
+    const int64_t count = tile.queries.end - tile.queries.begin;
+    for (int64_t column = 0; column < head_.columns; column += kPanel<E>) {
+      for (int64_t r = 0; r < count; r += kTileRows) {
+        const int64_t query = tile.queries.begin + r;
+        const Range queries{query, smaller(query + kTileRows, tile.queries.end)};
+        const Range seen = intersect(tile.keys, shift(rows.band.keys_of(queries), -tile.key));
+        multiply<kUpdate>(tile_rows(count - r), Operand<E>{p + r, 1, kStrip}, values,
+                          {column, smaller(column + kPanel<E>, head_.columns)},
+                          {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
+                          output(rows, tile.row + r), head_.sum_stride, rescale + r);
+      }
+    }
   }
 
   void finish(const Rows& rows) const {
     const int64_t token = p_.cu_q[rows.segment] + rows.begin;
     T* lse = static_cast<T*>(args_.lse) + rows.head * p_.q_tokens + token;
+    alignas(64) T factors[kQueryBlock];
     for (int64_t r = 0; r < rows.count; r += V::kLanes) {
-      const int lanes = lanes_left<V>(rows.count - r);
-      const V sum = V::load_first(rows.sums + r, lanes);
-      const V maximum = V::load_first(rows.maxima + r, lanes);
-      fma(maximum, V(T(scale_.outer)), log(sum)).store_first(lse + r, lanes);
+      const V sum = V::load(rows.sums + r), maximum = V::load(rows.maxima + r);
+      (V(T(1)) / (sum * V(T(1 - p_.dropout)))).store(factors + r);
+      fma(maximum, V(T(scale_.outer)), log(sum))
+          .store_first(lse + r, lanes_left<V>(rows.count - r));
     }
     for (int64_t r = 0; r < rows.count; ++r) {
-      const T sum = rows.sums[r];
-      const T factor = sum == 0 ? T(0) : T(1) / (sum * T(1 - p_.dropout));
-      write_row(output(rows, r), factor, row_of<S>(args_.o, token + r, rows.head), p_.head_dim);
+      S* o = row_of<S>(args_.o, token + r, rows.head);
+      if (rows.sums[r] == 0) {
+        std::memset(static_cast<void*>(o), 0, size_t(p_.head_dim) * sizeof(S));
+      } else {
+        write_row(output(rows, r), factors[r], o, p_.head_dim);
+      }
     }
   }
 

@@ -18,6 +18,9 @@ constexpr int64_t kColumnUnit = 16, kMaxPanel = 32;
 // Segments start at multiples of this in padded arrays.
 constexpr int64_t kRowUnit = 32;
 constexpr int64_t kMaxTileRows = 12;
+// Forward takes the queries of a block in strips, whose scores against a block of keys stay in a
+// first-level cache of 32 KiB.
+constexpr int64_t kStrip = kMaxPanel, kForwardKeys = 128;
 
 constexpr int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
@@ -32,9 +35,9 @@ constexpr int64_t round_up(int64_t a, int64_t b) {
   return divide_up(a, b) * b;
 }
 
-// Rows of a block of keys. Packed, with their gradients, they stay in a second-level cache of 1 MiB
-// up to D = 128; beyond, the fewer passes over the sums still outweigh that (Zen 4, D = 256,
-// backward: 256 rows 6% faster than 128).
+// Rows of a block of keys in backward. Packed, with their gradients, they stay in a second-level
+// cache of 1 MiB up to D = 128; beyond, the fewer passes over the sums still outweigh that (Zen 4,
+// D = 256, backward: 256 rows 6% faster than 128).
 constexpr int64_t kKeyBlock = 256;
 
 // What the matrix products work on (see cpu_tile.h).
@@ -112,15 +115,16 @@ class Arena {
 
 // Scratch of one thread in forward.
 struct ForwardScratch {
-  std::byte *queries, *output, *scores, *probabilities, *keep;
+  std::byte* queries;                        // transposed panels [queries, steps]
+  std::byte* output;                         // sums [queries, D]
+  std::byte *scores, *probabilities, *keep;  // [keys, kStrip]; pairs of keys in probabilities
 
   constexpr ForwardScratch(Arena& arena, const AttentionProblem& p, const ElementFormat& f)
-      : queries(arena.take(kQueryBlock * head_layout(p.head_dim, f).row_stride * f.bytes)),
+      : queries(arena.take(kQueryBlock * head_layout(p.head_dim, f).steps * f.bytes)),
         output(arena.take(kQueryBlock * head_layout(p.head_dim, f).sum_stride * f.sum_bytes)),
-        scores(arena.take(kMaxTileRows * kScoreStride * f.sum_bytes)),
-        probabilities(
-            arena.take(f.pack == 1 ? 0 : kMaxTileRows * packed_score_stride(f.pack) * f.bytes)),
-        keep(arena.take(p.dropout > 0 ? kScoreStride * f.sum_bytes : 0)) {}
+        scores(arena.take(kForwardKeys * kStrip * f.sum_bytes)),
+        probabilities(arena.take(f.pack == 1 ? 0 : kForwardKeys / f.pack * kStrip * f.bytes)),
+        keep(arena.take(p.dropout > 0 ? kForwardKeys * kStrip * f.sum_bytes : 0)) {}
 };
 
 // Packed keys and values: of one unit a thread, or of all units.

@@ -87,14 +87,6 @@ struct ScoreScale {
         capped(p.softcap > 0) {}
 };
 
-template <class T>
-TESSERA_INLINE void apply_softcap(T* scores, Range columns, T inner) {
-  using V = Vec<T>;
-  for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
-    tanh(V::load(scores + x) * V(inner)).store(scores + x);
-  }
-}
-
 TESSERA_INLINE Range whole_units(Range columns) {
   return {columns.begin / kColumnUnit * kColumnUnit, round_up(columns.end, kColumnUnit)};
 }

@@ -1,5 +1,5 @@
-// Matrix products of packed operands, tile by tile: C (+)= A B. For files compiled per
-// instruction-set level.
+// Matrix products of packed operands, tile by tile: C = A B or an update of C. For files compiled
+// per instruction-set level.
 //
 // The element E of A and B is f32, f64, or a Pair of bf16 values that are neighbours along the
 // reduction (vdpbf16ps multiplies pairs and adds both products to one f32). A is any array with a
@@ -83,10 +83,17 @@ TESSERA_INLINE Vec<float> pair_up(Vec<float> first, Vec<float> second) {
 }
 #endif
 
-// c [kRows, kVecs * lanes] (+)= sum over `steps` of a(row, step) * b(step, columns).
-template <class E, int kRows, int kVecs, bool kAccumulate>
+// What becomes of the sums that C holds.
+enum class Update {
+  set,      // C = A B
+  add,      // C += A B
+  rescale,  // C = factors[row] * C + A B
+};
+
+// c [kRows, kVecs * lanes], updated with the sum over `steps` of a(row, step) * b(step, columns).
+template <class E, int kRows, int kVecs, Update kUpdate>
 [[gnu::noinline]] void multiply_tile(int64_t steps, Operand<E> a, const E* b, int64_t b_step,
-                                     sum_t<E>* c, int64_t c_row) {
+                                     sum_t<E>* c, int64_t c_row, const sum_t<E>* factors) {
   using V = Vec<sum_t<E>>;
   constexpr int kL = V::kLanes, kGroups = (kRows + 2) / 3;
   V sum[kRows][kVecs];
@@ -117,42 +124,45 @@ template <class E, int kRows, int kVecs, bool kAccumulate>
   for (int i = 0; i < kRows; ++i, c += c_row) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      const V total = kAccumulate ? V::load(c + v * kL) + sum[i][v] : sum[i][v];
+      V total = sum[i][v];
+      if constexpr (kUpdate == Update::add) total += V::load(c + v * kL);
+      if constexpr (kUpdate == Update::rescale) {
+        total = fma(V(factors[i]), V::load(c + v * kL), total);
+      }
       total.store(c + v * kL);
     }
   }
 }
 
 template <class E>
-using TileFunction = void (*)(int64_t, Operand<E>, const E*, int64_t, sum_t<E>*, int64_t);
+using TileFunction = void (*)(int64_t, Operand<E>, const E*, int64_t, sum_t<E>*, int64_t,
+                              const sum_t<E>*);
 
 // Row `i` is for (i + 1) * kRowStep rows, column j for j + 1 vectors.
-template <class E, bool kAccumulate>
+template <class E, Update kUpdate>
 constexpr TileFunction<E> kTiles[3][2] = {
-    {multiply_tile<E, kRowStep, 1, kAccumulate>, multiply_tile<E, kRowStep, 2, kAccumulate>},
-    {multiply_tile<E, 2 * kRowStep, 1, kAccumulate>,
-     multiply_tile<E, 2 * kRowStep, 2, kAccumulate>},
-    {multiply_tile<E, 3 * kRowStep, 1, kAccumulate>,
-     multiply_tile<E, 3 * kRowStep, 2, kAccumulate>}};
+    {multiply_tile<E, kRowStep, 1, kUpdate>, multiply_tile<E, kRowStep, 2, kUpdate>},
+    {multiply_tile<E, 2 * kRowStep, 1, kUpdate>, multiply_tile<E, 2 * kRowStep, 2, kUpdate>},
+    {multiply_tile<E, 3 * kRowStep, 1, kUpdate>, multiply_tile<E, 3 * kRowStep, 2, kUpdate>}};
 
 struct Range {
   int64_t begin, end;
   bool empty() const { return begin >= end; }
 };
 
-// c(row, column) (+)= sum over steps of a(row, step) * b(step, column), for rows 0 .. rows - 1 (a
-// multiple of kRowStep, at most kTileRows) and `columns`, bounded by multiples of 16. c points to
-// column 0.
-template <bool kAccumulate, class E>
+// Updates c(row, column) with the sum over steps of a(row, step) * b(step, column), for rows
+// 0 .. rows - 1 (a multiple of kRowStep, at most kTileRows) and `columns`, bounded by multiples of
+// 16. c points to column 0.
+template <Update kUpdate, class E>
 TESSERA_INLINE void multiply(int rows, Operand<E> a, Panels<E> b, Range columns, Range steps,
-                             sum_t<E>* c, int64_t c_row) {
+                             sum_t<E>* c, int64_t c_row, const sum_t<E>* factors = nullptr) {
   constexpr int kP = kPanel<E>;
-  const TileFunction<E>* tiles = kTiles<E, kAccumulate>[rows / kRowStep - 1];
+  const TileFunction<E>* tiles = kTiles<E, kUpdate>[rows / kRowStep - 1];
   a.data += steps.begin * a.step;
   for (int64_t column = columns.begin; column < columns.end;) {
     const bool whole = column % kP == 0 && column + kP <= columns.end;
     const E* panel = b.data + column / kP * b.panel + steps.begin * b.step + column % kP;
-    tiles[whole](steps.end - steps.begin, a, panel, b.step, c + column, c_row);
+    tiles[whole](steps.end - steps.begin, a, panel, b.step, c + column, c_row, factors);
     column += whole ? kP : kLanes<E>;
   }
 }

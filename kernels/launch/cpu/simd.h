@@ -52,7 +52,8 @@ using compute_t = typename ComputeType<S>::Type;
 //     widened, and rounded to nearest even. The n first lanes are touched in memory (0 <= n <=
 //     kLanes); others load 0.
 //   + - * / and unary -, +=, *=; free functions fma, min, max, sqrt, abs, round, reduce_add,
-//   reduce_max. less(a, b), first_lanes<V>(n): Mask<T>; select(mask, if_true, if_false).
+//   reduce_max. less(a, b), first_lanes<V>(n), lanes_between<V>(begin, end): Mask<T>; select(mask,
+//   if_true, if_false).
 // max(a, b) and min(a, b) return b where either is NaN.
 template <class T>
 struct Vec;

@@ -218,6 +218,16 @@ TESSERA_INLINE Mask<typename V::Scalar> first_lanes(int n) {
   }
 }
 
+// Lanes begin .. end - 1; none for end <= begin.
+template <class V>
+TESSERA_INLINE Mask<typename V::Scalar> lanes_between(int begin, int end) {
+  if constexpr (sizeof(typename V::Scalar) == 4) {
+    return {_mm256_castsi256_ps(_mm256_andnot_si256(first_mask32(begin), first_mask32(end)))};
+  } else {
+    return {_mm256_castsi256_pd(_mm256_andnot_si256(first_mask64(begin), first_mask64(end)))};
+  }
+}
+
 // 2^n for integral n in the range of normal numbers.
 TESSERA_INLINE VecF normal_power(VecF n) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.raw), _mm256_set1_epi32(127));

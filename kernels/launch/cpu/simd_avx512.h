@@ -198,6 +198,12 @@ TESSERA_INLINE Mask<typename V::Scalar> first_lanes(int n) {
   return {decltype(Mask<typename V::Scalar>::bits)(first_bits(n))};
 }
 
+// Lanes begin .. end - 1; none for end <= begin.
+template <class V>
+TESSERA_INLINE Mask<typename V::Scalar> lanes_between(int begin, int end) {
+  return {decltype(Mask<typename V::Scalar>::bits)(first_bits(end) & ~first_bits(begin))};
+}
+
 // x * 2^n for integral n, as ldexp.
 TESSERA_INLINE VecF scale_by_power(VecF x, VecF n) {
   return _mm512_scalef_ps(x.raw, n.raw);
