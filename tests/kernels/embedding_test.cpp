@@ -1,8 +1,11 @@
 #include "kernels/embedding/op.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/elementwise/op.h"
 #include "kernels/embedding/kernel.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/reference_ops.h"
@@ -47,36 +50,83 @@ void check_case(Context& ctx, DType dtype, int64_t n, int64_t vocabulary, int64_
   }
 }
 
-TEST(Embedding, MatchesTheReference) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+class EmbeddingOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, EmbeddingOn, ::testing::ValuesIn(built_devices()), device_name);
+
+TEST_P(EmbeddingOn, MatchesTheReference) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
-      for (const int64_t d : {1, 31, 33, 127}) check_case(ctx, dtype, 333, 50, d);
+      for (const int64_t d : {1, 31, 33, 127, 128}) check_case(ctx, dtype, 333, 50, d);
       check_case(ctx, dtype, 4099, 200, 40);
       check_case(ctx, dtype, 2, 3, 4099);
+      check_case(ctx, dtype, 3, 5, 8200);
       check_case(ctx, dtype, 1, 1, 1);
     }
-  }
+  });
 }
 
-TEST(Embedding, GradientDoesNotDependOnThreads) {
+Tensor gradient_of(Context& ctx, DType dtype) {
+  const Tensor dtable = make_tensor(ctx, {50, 127}, wide(dtype), Vec(50 * 127, 0.75));
+  embedding_backward(
+      ctx, {.tokens = make_tokens(ctx, some_tokens(2000, 50)),
+            .dy = make_tensor(ctx, {2000, 127}, dtype, representable("dy", 254000, dtype)),
+            .dtable = dtable,
+            .accumulate = true});
+  return dtable;
+}
+
+// Every device adds in the order of the tokens.
+TEST_P(EmbeddingOn, GradientIsReproducibleAndTheCpus) {
   for (const DType dtype : kComputeTypes) {
-    Tensor dtable[2];
-    for (const int threads : {1, 2}) {
-      Context ctx = cpu_context(machine_isas().back(), threads);
-      dtable[threads - 1] = ctx.empty({50, 127}, wide(dtype));
-      embedding_backward(
-          ctx, {.tokens = make_tokens(ctx, some_tokens(2000, 50)),
-                .dy = make_tensor(ctx, {2000, 127}, dtype, representable("dy", 254000, dtype)),
-                .dtable = dtable[threads - 1],
-                .accumulate = false});
-    }
-    EXPECT_TRUE(is_bitwise_equal(dtable[1], dtable[0]));
+    EXPECT_TRUE(is_reproducible(GetParam(), [dtype](Context& ctx) {
+      return std::vector<Tensor>{gradient_of(ctx, dtype)};
+    }));
+    Context ctx = context(), cpu = cpu_context();
+    EXPECT_TRUE(is_bitwise_equal(gradient_of(ctx, dtype), gradient_of(cpu, dtype)));
   }
 }
 
-TEST(Embedding, GradientsInDouble) {
-  Context ctx = cpu_context();
+TEST_P(EmbeddingOn, TakesUnalignedMemory) {
+  Context ctx = context();
+  const std::vector<int32_t> ids = some_tokens(9, 5);
+  const Tensor tokens = make_tokens(ctx, ids);
+  for (const DType dtype : kComputeTypes) {
+    const Vec table = representable("table", 5 * 16, dtype);
+    const Tensor y = make_unaligned(ctx, {9, 16}, dtype, Vec(9 * 16));
+    embedding_forward(
+        ctx, {.tokens = tokens, .table = make_unaligned(ctx, {5, 16}, dtype, table), .y = y});
+    EXPECT_EQ(values_of(y).data, reference::embedding_forward(table, ids, 16));
+    const Tensor dtable = make_unaligned(ctx, {5, 16}, wide(dtype), Vec(5 * 16));
+    const Tensor aligned = ctx.empty({5, 16}, wide(dtype));
+    const Tensor dy = make_tensor(ctx, {9, 16}, dtype, values_of(y).data);
+    embedding_backward(ctx, {.tokens = tokens, .dy = y, .dtable = dtable, .accumulate = false});
+    embedding_backward(ctx, {.tokens = tokens, .dy = dy, .dtable = aligned, .accumulate = false});
+    EXPECT_TRUE(is_bitwise_equal(dtable, aligned));
+  }
+}
+
+// The host cannot look at a GPU's tokens.
+TEST_P(EmbeddingOn, TokensOutsideTheVocabularyGiveNaNOnAGpu) {
+  if (GetParam() == Device::cpu) return;
+  Context ctx = context();
+  for (const DType dtype : kComputeTypes) {
+    for (const int64_t d : {3, 16}) {
+      const Tensor tokens = make_tokens(ctx, {5, 1, -1}), y = ctx.empty({3, d}, dtype);
+      embedding_forward(
+          ctx, {.tokens = tokens, .table = make_tensor(ctx, {5, d}, dtype, Vec(5 * d, 2)), .y = y});
+      const Vec values = values_of(y).data;
+      for (int64_t i = 0; i < 3 * d; ++i) EXPECT_EQ(std::isnan(values[i]), i / d != 1);
+      const Tensor dtable = ctx.empty({5, d}, wide(dtype));
+      embedding_backward(ctx, {.tokens = tokens, .dy = y, .dtable = dtable, .accumulate = false});
+      Vec want(5 * d);
+      std::fill_n(want.begin() + d, d, 2);
+      EXPECT_EQ(values_of(dtable).data, want);
+    }
+  }
+}
+
+TEST_P(EmbeddingOn, GradientsInDouble) {
+  Context ctx = context();
   const Tensor table = make_tensor(ctx, {5, 7}, DType::f64, reference::random_values("t", 35));
   const Tensor tokens = make_tokens(ctx, {4, 0, 4, 2});
   const auto twice = [&](Context& c, const std::vector<Var>& in) {  // the second use accumulates
@@ -85,8 +135,8 @@ TEST(Embedding, GradientsInDouble) {
   EXPECT_TRUE(gradcheck_op(ctx, twice, {table}, add_into));
 }
 
-TEST(Embedding, Bf16TableHasAnF32Gradient) {
-  Context ctx = cpu_context();
+TEST_P(EmbeddingOn, Bf16TableHasAnF32Gradient) {
+  Context ctx = context();
   const Var table = make_parameter("table", ctx.zeros({5, 7}, DType::bf16));
   const Var y = embedding(ctx, make_tokens(ctx, {4, 0, 4}), table);
   backward(ctx, std::span(&y, 1), {make_tensor(ctx, {3, 7}, DType::bf16, Vec(21, 1))}, add_into);

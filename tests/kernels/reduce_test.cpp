@@ -1,6 +1,6 @@
 #include "kernels/reduce/kernel.h"
 
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 
 namespace tessera::test {
 namespace {
@@ -17,8 +17,12 @@ std::vector<Tensor> make_tensors(Context& ctx, DType dtype, double* expected) {
   return tensors;
 }
 
-TEST(SumOfSquares, MatchesTheReference) {
-  Context ctx = cpu_context();
+class SumOfSquaresOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, SumOfSquaresOn, ::testing::ValuesIn(built_devices()),
+                         device_name);
+
+TEST_P(SumOfSquaresOn, MatchesTheReference) {
+  Context ctx = context();
   for (const DType dtype : kComputeTypes) {
     double expected;
     const std::vector<Tensor> tensors = make_tensors(ctx, dtype, &expected);
@@ -27,32 +31,45 @@ TEST(SumOfSquares, MatchesTheReference) {
   }
 }
 
-TEST(SumOfSquares, DoesNotDependOnThreadsOrInstructionSet) {
+// More tensors than a launch takes, of mixed dtypes, some empty, some unaligned.
+TEST_P(SumOfSquaresOn, TakesManyTensors) {
+  Context ctx = context();
+  std::vector<Tensor> tensors;
+  double expected = 0;
+  for (int64_t i = 0; i < 250; ++i) {
+    const DType dtype = kComputeTypes[i % 3];
+    const int64_t size = i * 7 % 90;
+    const Vec values = representable(fmt::format("x{}", i), size, dtype);
+    for (const double x : values) expected += x * x;
+    tensors.push_back(i % 2 ? make_unaligned(ctx, {size}, dtype, values)
+                            : make_tensor(ctx, {size}, dtype, values));
+  }
+  EXPECT_NEAR(sum_of_squares(ctx, tensors), expected, 1e-13 * expected);
+  EXPECT_EQ(sum_of_squares(ctx, {}), 0);
+}
+
+TEST_P(SumOfSquaresOn, IsReproducible) {
   for (const DType dtype : kComputeTypes) {
-    double expected;
-    Context reference = cpu_context(Isa::avx2, 1);
-    const double sum = sum_of_squares(reference, make_tensors(reference, dtype, &expected));
-    for (const Isa isa : machine_isas()) {
-      for (const int threads : {1, 2, 3}) {
-        Context ctx = cpu_context(isa, threads);
-        EXPECT_EQ(sum_of_squares(ctx, make_tensors(ctx, dtype, &expected)), sum);
-      }
-    }
+    EXPECT_TRUE(is_reproducible(GetParam(), [dtype](Context& ctx) {
+      double expected;
+      const double sum = sum_of_squares(ctx, make_tensors(ctx, dtype, &expected));
+      return std::vector<Tensor>{make_tensor(ctx, {}, DType::f64, {sum})};
+    }));
   }
 }
 
-TEST(SumOfSquares, SquaresThatF32CannotHoldAreSummed) {
-  Context ctx = cpu_context();
+TEST_P(SumOfSquaresOn, SquaresThatF32CannotHoldAreSummed) {
+  Context ctx = context();
   const Tensor x = make_tensor(ctx, {2}, DType::f32, {0x1p100, 0x1p-100});
   EXPECT_EQ(sum_of_squares(ctx, std::span(&x, 1)), 0x1p200);
 }
 
-TEST(SumOfSquares, MetaTakesTheSameMemoryAndGivesZero) {
-  Context cpu({}), meta({.device = Device::meta});
-  const Tensor x = cpu.zeros({100003}, DType::f32), y = meta.empty({100003}, DType::f32);
-  EXPECT_EQ(sum_of_squares(cpu, std::span(&x, 1)), 0);
+TEST_P(SumOfSquaresOn, MetaTakesTheSameMemoryAndGivesZero) {
+  Context ctx = context(), meta({.device = Device::meta, .planned = GetParam()});
+  const Tensor x = ctx.zeros({100003}, DType::f32), y = meta.empty({100003}, DType::f32);
+  EXPECT_EQ(sum_of_squares(ctx, std::span(&x, 1)), 0);
   EXPECT_EQ(sum_of_squares(meta, std::span(&y, 1)), 0);
-  EXPECT_EQ(cpu.ledger().peak(), meta.ledger().peak());
+  EXPECT_EQ(ctx.ledger().peak(), meta.ledger().peak());
 }
 
 TEST(SumOfSquares, BadInputIsNamed) {

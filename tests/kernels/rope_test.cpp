@@ -5,7 +5,7 @@
 #include "core/autograd/recompute.h"
 #include "kernels/elementwise/op.h"
 #include "kernels/rope/kernel.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/reference_rope.h"
@@ -17,6 +17,9 @@ struct Setting {
   RopeConfig config;
   reference::RopeSpec spec;
 };
+
+class RopeOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, RopeOn, ::testing::ValuesIn(built_devices()), device_name);
 
 // The scalings with the values of published models: none (Llama 2), linear (position
 // interpolation), NTK, YaRN (Yarn-Llama-2-7b-64k), Llama 3.1.
@@ -133,36 +136,73 @@ void check_rotation(Context& ctx, DType dtype, int64_t dim, int64_t n) {
   EXPECT_TRUE(is_close(values_of(memory), expected({n, width}, dtype, want), tolerance));
 }
 
-TEST(Rope, MatchesTheReferenceInPlace) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+TEST_P(RopeOn, MatchesTheReferenceInPlace) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
-      for (const int64_t dim : {2, 6, 32, 64, 80, 128}) {
-        SCOPED_TRACE(fmt::format("isa {} {} head_dim {}", int(isa), name_of(dtype), dim));
+      for (const int64_t dim : {2, 6, 32, 64, 80, 128, 1026}) {
+        SCOPED_TRACE(fmt::format("{} head_dim {}", name_of(dtype), dim));
         check_rotation(ctx, dtype, dim, 33);
       }
       for (const int64_t n : kAwkwardSizes) check_rotation(ctx, dtype, 8, n);
     }
+  });
+}
+
+TEST_P(RopeOn, CopiesWhatItDoesNotRotateAndTakesUnalignedMemory) {
+  Context ctx = context();
+  const int64_t n = 5, dim = 16, width = 4 * dim;
+  for (const DType dtype : kComputeTypes) {
+    const Vec x = representable("x", n * width, dtype);
+    const RopeTable table = rope_table(ctx, {}, 100, dim, wide(dtype));
+    const auto rotate = [&](const Tensor& from, const Tensor& to, bool inverse) {
+      rope_rotate(ctx, {.x = from,
+                        .y = to,
+                        .positions = make_tokens(ctx, some_positions(n, 100)),
+                        .cos = table.cos,
+                        .sin = table.sin,
+                        .heads = 3,
+                        .head_dim = dim,
+                        .inverse = inverse});
+    };
+    const Tensor from = make_tensor(ctx, {n, width}, dtype, x);
+    const Tensor y = ctx.empty({n, width}, dtype), back = ctx.empty({n, width}, dtype);
+    rotate(from, y, false);
+    EXPECT_EQ(reference::take_columns(values_of(y).data, width, 3 * dim, width),
+              reference::take_columns(x, width, 3 * dim, width));
+    EXPECT_NE(values_of(y).data, x);
+    rotate(y, back, true);
+    EXPECT_TRUE(is_close(values_of(back), expected({n, width}, dtype, x),
+                         {.absolute = 20 * unit_roundoff(dtype)}));
+    const Tensor unaligned = make_unaligned(ctx, {n, width}, dtype, x);
+    rotate(unaligned, unaligned, false);
+    EXPECT_EQ(values_of(unaligned).data, values_of(y).data);
   }
 }
 
-TEST(Rope, DoesNotDependOnThreads) {
+TEST_P(RopeOn, IsReproducible) {
   for (const DType dtype : kComputeTypes) {
-    Tensor y[2];
-    for (const int threads : {1, 2}) {
-      Context ctx = cpu_context(machine_isas().back(), threads);
+    EXPECT_TRUE(is_reproducible(GetParam(), [dtype](Context& ctx) {
       const Tensor x =
           make_tensor(ctx, {513, 6 * 32}, dtype, representable("x", 513 * 6 * 32, dtype));
-      y[threads - 1] = rope(ctx, Var(x), make_tokens(ctx, some_positions(513, 100)),
-                            rope_table(ctx, {}, 100, 32, wide(dtype)), 4, 1, 32)
-                           .value();
-    }
-    EXPECT_TRUE(is_bitwise_equal(y[1], y[0]));
+      rope(ctx, Var(x), make_tokens(ctx, some_positions(513, 100)),
+           rope_table(ctx, {}, 100, 32, wide(dtype)), 4, 1, 32);
+      return std::vector<Tensor>{x};
+    }));
   }
 }
 
-TEST(Rope, GradientsInDouble) {
-  Context ctx = cpu_context();
+// The host cannot look at a GPU's positions.
+TEST_P(RopeOn, PositionsOutsideTheTableGiveNaNOnAGpu) {
+  if (GetParam() == Device::cpu) return;
+  Context ctx = context();
+  const Tensor x = make_tensor(ctx, {3, 12}, DType::f32, Vec(36, 1));
+  rope(ctx, Var(x), make_tokens(ctx, {16, 3, -1}), rope_table(ctx, {}, 16, 4), 1, 1, 4);
+  const Vec values = values_of(x).data;
+  for (int i = 0; i < 36; ++i) EXPECT_EQ(std::isnan(values[i]), i / 12 != 1 && i % 12 < 8) << i;
+}
+
+TEST_P(RopeOn, GradientsInDouble) {
+  Context ctx = context();
   const Setting yarn = settings()[3];
   const RopeTable table = rope_table(ctx, yarn.config, 50, 6, DType::f64);
   const Tensor positions = make_tokens(ctx, {49, 0, 7});
@@ -179,8 +219,8 @@ TEST(Rope, GradientsInDouble) {
   EXPECT_TRUE(gradcheck_op(ctx, shared, {x}, add_into));
 }
 
-TEST(Rope, BackwardRotatesInPlace) {
-  Context ctx = cpu_context();
+TEST_P(RopeOn, BackwardRotatesInPlace) {
+  Context ctx = context();
   const Var x = make_parameter("x", ctx.zeros({2, 12}, DType::f32));
   const Var y = rope(ctx, add(ctx, x, Var(ctx.zeros({2, 12}, DType::f32))),
                      make_tokens(ctx, {1, 2}), rope_table(ctx, {}, 3, 4), 1, 1, 4);

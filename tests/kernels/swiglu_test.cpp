@@ -2,7 +2,7 @@
 
 #include "kernels/elementwise/op.h"
 #include "kernels/swiglu/kernel.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/reference_ops.h"
@@ -44,57 +44,80 @@ void check_backward(Context& ctx, DType dtype, int64_t rows, int64_t width, bool
       {.absolute = 20 * unit_roundoff(wide(dtype)) * largest, .relative = relative_bound(dtype)}));
 }
 
-TEST(Swiglu, MatchesTheReference) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+class SwigluOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, SwigluOn, ::testing::ValuesIn(built_devices()), device_name);
+
+TEST_P(SwigluOn, MatchesTheReference) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
       for (const int64_t width : kAwkwardSizes) {
-        SCOPED_TRACE(fmt::format("isa {} {} width {}", int(isa), name_of(dtype), width));
+        SCOPED_TRACE(fmt::format("{} width {}", name_of(dtype), width));
         check_forward(ctx, dtype, 5, width);
         check_backward(ctx, dtype, 5, width, false);
         check_backward(ctx, dtype, 5, width, true);
       }
+      for (const int64_t width : {32, 2056}) {  // whole 16-byte accesses
+        check_forward(ctx, dtype, 3, width);
+        check_backward(ctx, dtype, 3, width, true);
+      }
     }
-  }
+  });
 }
 
-TEST(Swiglu, LargeArgumentsStayFinite) {
-  Context ctx = cpu_context();
-  const Tensor gate_up = make_tensor(ctx, {1, 4}, DType::f32, {-200, 200, 2, 3});
-  const Tensor y = ctx.empty({1, 2}, DType::f32), dx = ctx.empty({1, 4}, DType::f32);
-  swiglu_forward(ctx, {.gate_up = gate_up, .y = y});
-  EXPECT_TRUE(is_close(values_of(y), expected({1, 2}, DType::f32, {0, 600}), {}));
-  swiglu_backward(
-      ctx,
-      {.gate_up = gate_up, .dy = make_tensor(ctx, {1, 2}, DType::f32, {1, 1}), .dgate_up = dx});
-  EXPECT_TRUE(is_close(values_of(dx), expected({1, 4}, DType::f32, {0, 3, 0, 200}), {}));
-}
-
-TEST(Swiglu, DoesNotDependOnThreads) {
+TEST_P(SwigluOn, TakesUnalignedMemory) {
+  Context ctx = context();
+  const int64_t rows = 3, width = 64;
   for (const DType dtype : kComputeTypes) {
-    Tensor y[2], dx[2];
-    Context ctx[] = {cpu_context(machine_isas().back(), 1), cpu_context(machine_isas().back(), 2)};
-    for (const int i : {0, 1}) {
-      const Tensor x = make_tensor(ctx[i], {301, 254}, dtype, representable("x", 301 * 254, dtype));
-      y[i] = ctx[i].empty({301, 127}, dtype);
-      dx[i] = ctx[i].empty({301, 254}, dtype);
-      swiglu_forward(ctx[i], {.gate_up = x, .y = y[i]});
-      swiglu_backward(ctx[i], {.gate_up = x, .dy = y[i], .dgate_up = dx[i]});
-    }
-    EXPECT_TRUE(is_bitwise_equal(y[1], y[0]));
-    EXPECT_TRUE(is_bitwise_equal(dx[1], dx[0]));
+    const Vec gate_up = representable("gate_up", rows * 2 * width, dtype, 3);
+    const Tensor y = make_unaligned(ctx, {rows, width}, dtype, Vec(rows * width));
+    const Tensor x = make_unaligned(ctx, {rows, 2 * width}, dtype, gate_up);
+    swiglu_forward(ctx, {.gate_up = x, .y = y});
+    EXPECT_TRUE(is_close(values_of(y),
+                         expected({rows, width}, dtype, reference::swiglu_forward(gate_up, width)),
+                         {.absolute = 0, .relative = relative_bound(dtype)}));
+    const Tensor dx = ctx.empty({rows, 2 * width}, dtype);
+    swiglu_backward(ctx, {.gate_up = make_tensor(ctx, {rows, 2 * width}, dtype, gate_up),
+                          .dy = make_tensor(ctx, {rows, width}, dtype, values_of(y).data),
+                          .dgate_up = dx});
+    swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = x});
+    EXPECT_EQ(values_of(x).data, values_of(dx).data);
   }
 }
 
-TEST(Swiglu, GradientsInDouble) {
-  Context ctx = cpu_context();
+TEST_P(SwigluOn, LargeArgumentsStayFinite) {
+  Context ctx = context();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor gate_up = make_tensor(ctx, {1, 4}, dtype, {-200, 200, 2, 3});
+    const Tensor y = ctx.empty({1, 2}, dtype), dx = ctx.empty({1, 4}, dtype);
+    swiglu_forward(ctx, {.gate_up = gate_up, .y = y});
+    EXPECT_TRUE(is_close(values_of(y), expected({1, 2}, dtype, {0, 600}), {}));
+    swiglu_backward(
+        ctx, {.gate_up = gate_up, .dy = make_tensor(ctx, {1, 2}, dtype, {1, 1}), .dgate_up = dx});
+    EXPECT_TRUE(is_close(values_of(dx), expected({1, 4}, dtype, {0, 3, 0, 200}), {}));
+  }
+}
+
+TEST_P(SwigluOn, IsReproducible) {
+  for (const DType dtype : kComputeTypes) {
+    EXPECT_TRUE(is_reproducible(GetParam(), [dtype](Context& ctx) {
+      const Tensor x = make_tensor(ctx, {301, 254}, dtype, representable("x", 301 * 254, dtype));
+      const Tensor y = ctx.empty({301, 127}, dtype), dx = ctx.empty({301, 254}, dtype);
+      swiglu_forward(ctx, {.gate_up = x, .y = y});
+      swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = dx});
+      return std::vector<Tensor>{y, dx};
+    }));
+  }
+}
+
+TEST_P(SwigluOn, GradientsInDouble) {
+  Context ctx = context();
   const Tensor x = make_tensor(ctx, {3, 14}, DType::f64, reference::random_values("x", 42));
   const auto f = [](Context& c, const std::vector<Var>& in) { return swiglu(c, in[0]); };
   EXPECT_TRUE(gradcheck_op(ctx, f, {x}, add_into));
 }
 
-TEST(Swiglu, BackwardReusesTheSavedTensorUnlessItIsShared) {
-  Context ctx = cpu_context();
+TEST_P(SwigluOn, BackwardReusesTheSavedTensorUnlessItIsShared) {
+  Context ctx = context();
   const Var x = make_parameter("x", make_tensor(ctx, {3, 8}, DType::f32, Vec(24, 0.5)));
   const Var zero(ctx.zeros({3, 8}, DType::f32));
   for (const bool shared : {false, true}) {
@@ -112,8 +135,8 @@ TEST(Swiglu, BackwardReusesTheSavedTensorUnlessItIsShared) {
   }
 }
 
-TEST(Swiglu, BadInputIsNamed) {
-  Context ctx = cpu_context();
+TEST_P(SwigluOn, BadInputIsNamed) {
+  Context ctx = context();
   EXPECT_TRUE(fails_with(
       [&] {
         swiglu(ctx, Var(ctx.zeros({2, 5}, DType::f32)));
