@@ -7,6 +7,7 @@
 
 #include "core/context.h"
 #include "kernels/launch/cuda/launch.cuh"
+#include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera::gpu {
 inline namespace on_cuda {
@@ -49,4 +50,17 @@ void launch_kernel(Context& ctx, const void* kernel, const Grid& grid, void** ar
 }
 
 }  // namespace on_cuda
+
+int cuda_compute_capability() {
+  const auto attribute = [](cudaDeviceAttr name) {
+    int value = 0;
+    const cudaError_t status = cudaDeviceGetAttribute(&value, name, 0);
+    check(status == cudaSuccess, "cuda: compute capability: {}", cudaGetErrorString(status));
+    return value;
+  };
+  static const int capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                                attribute(cudaDevAttrComputeCapabilityMinor);
+  return capability;
+}
+
 }  // namespace tessera::gpu

@@ -21,4 +21,18 @@ void dispatch_gpu(Device device, [[maybe_unused]] F&& f) {
        device == Device::cuda ? "CUDA" : "SIMT");
 }
 
+namespace gpu {
+// Of the first CUDA device: 10 * major + minor.
+int cuda_compute_capability();
+}  // namespace gpu
+
+// What selects among kernels: 90 for H100, 80 for A100. 90 on simt, which has Hopper's
+// instructions.
+inline int compute_capability([[maybe_unused]] Device device) {
+#ifdef TESSERA_WITH_CUDA
+  if (device == Device::cuda) return gpu::cuda_compute_capability();
+#endif
+  return 90;
+}
+
 }  // namespace tessera
