@@ -17,12 +17,12 @@ using DataType = dnnl::memory::data_type;
 // Everything that a primitive depends on.
 struct PlanKey {
   int64_t m, n, k, lda, ldb, ldc;
-  bool transpose_a, transpose_b, accumulate, bias, f32_output;
+  bool transpose_a, transpose_b, accumulate, bias, f32_input, f32_output;
   int threads;
 
   auto fields() const {
-    return std::tie(m, n, k, lda, ldb, ldc, transpose_a, transpose_b, accumulate, bias, f32_output,
-                    threads);
+    return std::tie(m, n, k, lda, ldb, ldc, transpose_a, transpose_b, accumulate, bias, f32_input,
+                    f32_output, threads);
   }
   bool operator<(const PlanKey& other) const { return fields() < other.fields(); }
 };
@@ -39,6 +39,7 @@ PlanKey key_of(const MatmulArgs& args, int threads) {
           .transpose_b = args.transpose_b,
           .accumulate = args.accumulate,
           .bias = args.bias.defined(),
+          .f32_input = args.a.dtype() == DType::f32,
           .f32_output = args.c.dtype() == DType::f32,
           .threads = threads};
 }
@@ -51,8 +52,9 @@ dnnl::memory::desc matrix(int64_t rows, int64_t columns, DataType type, int64_t 
 }
 
 dnnl::matmul::desc describe(const PlanKey& key) {
-  const auto a = matrix(key.m, key.k, DataType::bf16, key.lda, key.transpose_a);
-  const auto b = matrix(key.k, key.n, DataType::bf16, key.ldb, key.transpose_b);
+  const DataType input = key.f32_input ? DataType::f32 : DataType::bf16;
+  const auto a = matrix(key.m, key.k, input, key.lda, key.transpose_a);
+  const auto b = matrix(key.k, key.n, input, key.ldb, key.transpose_b);
   const auto c = matrix(key.m, key.n, key.f32_output ? DataType::f32 : DataType::bf16, key.ldc);
   if (!key.bias) return {a, b, c};
   return {a, b, matrix(1, key.n, DataType::f32, key.n), c};
@@ -60,7 +62,8 @@ dnnl::matmul::desc describe(const PlanKey& key) {
 
 // oneDNN has two fast implementations. "gemm" takes any strides and accumulates in the output, if
 // that is f32, without scratch memory; "brg" (batch-reduce GEMM) rounds to bf16 on the way. Each is
-// the faster one at what it does in place (Zen 4: 2-8%).
+// the faster one at what it does in place (Zen 4: 2-8%). For f32 inputs "gemm" is what sgemm()
+// runs, so only "brg" is of interest.
 std::optional<dnnl::matmul::primitive_desc> choose(const PlanKey& key, const dnnl::engine& engine) {
   const dnnl::matmul::desc desc = describe(key);  // must outlive the search: oneDNN keeps a pointer
   dnnl::primitive_attr attr;
@@ -70,7 +73,9 @@ std::optional<dnnl::matmul::primitive_desc> choose(const PlanKey& key, const dnn
     sum.append_sum(1.0f);
     attr.set_post_ops(sum);
   }
-  for (const bool want_gemm : {key.f32_output, !key.f32_output}) {
+  const bool gemm_first = key.f32_output && !key.f32_input;
+  for (const bool want_gemm : {gemm_first, !gemm_first}) {
+    if (want_gemm && key.f32_input) continue;
     dnnl::matmul::primitive_desc found(desc, attr, engine, /*allow_empty=*/true);
     if (!found) return std::nullopt;
     do {
@@ -149,7 +154,7 @@ void sgemm(Context& ctx, const MatmulArgs& args) {
         int(status), m, k, k, n);
 }
 
-bool bf16_matmul(Context& ctx, const MatmulArgs& args) {
+bool primitive_matmul(Context& ctx, const MatmulArgs& args) {
   omp_set_num_threads(ctx.threads());  // the scratch memory depends on it
   OneDnn& onednn = ctx.state<OneDnn>();
   const Plan& plan = onednn.plan_for(key_of(args, ctx.threads()));

@@ -20,8 +20,9 @@ inline int64_t row_stride(const Tensor& x) {
 // f32, without bias. oneDNN allocates its packing buffers itself, a few MiB outside the ledger.
 void sgemm(Context& ctx, const MatmulArgs& args);
 
-// bf16 a and b by a cached primitive, with its scratch memory from the context; on `meta` takes the
-// same memory and computes nothing. False, and nothing done, where oneDNN has no fast primitive.
-bool bf16_matmul(Context& ctx, const MatmulArgs& args);
+// bf16 or f32 a and b by a cached primitive, with its scratch memory from the context; on `meta`
+// takes the same memory and computes nothing. False, and nothing done, where oneDNN has no fast
+// primitive.
+bool primitive_matmul(Context& ctx, const MatmulArgs& args);
 
 }  // namespace tessera

@@ -152,6 +152,36 @@ TEST_F(ProgramTest, KilledAtAnyMomentItResumesToTheSameLoss) {
   EXPECT_EQ(last_loss(), expected);
 }
 
+// The lines of a /proc/PID/status file whose values are signal sets, as bits: signal n is bit n
+// - 1.
+uint64_t signal_set(const std::string& status, const std::string& name) {
+  const size_t at = status.find(name + ":");
+  return at == std::string::npos ? 0
+                                 : std::stoull(status.substr(at + name.size() + 1), nullptr, 16);
+}
+
+// A handler's frame would land in the buffers of oneDNN's products, into which they point the stack
+// pointer for a while.
+TEST_F(ProgramTest, StopSignalsHaveNoHandlerAndWaitInEveryThread) {
+  const pid_t child =
+      start(command("train", "run.yaml --set training.steps=100000 --set run.threads=2"));
+  for (int i = 0; i < 600 && !std::filesystem::exists(folder_ / "run/metrics.jsonl"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const uint64_t stop = uint64_t{1} << (SIGTERM - 1) | uint64_t{1} << (SIGINT - 1);
+  int threads = 0;
+  for (const auto& task :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", child))) {
+    const std::string status = read_text(task.path() / "status");
+    EXPECT_EQ(signal_set(status, "SigBlk") & stop, stop) << status;
+    EXPECT_EQ(signal_set(status, "SigCgt") & stop, 0u) << status;
+    ++threads;
+  }
+  EXPECT_GE(threads, 2);
+  kill(child, SIGTERM);
+  EXPECT_EQ(wait_for(child).status, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/latest"));
+}
+
 TEST_F(ProgramTest, AFullDiskCostsTheCheckpointNotTheRun) {
   ASSERT_EQ(run("train", "run.yaml --set training.steps=6 --set schedule.type=constant").status, 0);
   // No file may grow beyond 64 KiB; the tensors need more.
