@@ -7,8 +7,8 @@ namespace tessera::simt {
 void check_exit(const Fiber& fiber) {
   const Warp& warp = *fiber.warp;
   for (size_t i = 0; i < Warp::kMeetings; ++i) {
-    if (!(warp.meeting_masks[i] >> fiber.lane & 1)) continue;
     const Meeting& meeting = warp.meetings[i];
+    if (!(warp.open_meetings >> i & meeting.mask >> fiber.lane & 1)) continue;
     fail_at(meeting.site, "warp divergence: a lane exits while lanes {:#010x} wait for it in {}",
             meeting.arrived, meeting.operation);
   }

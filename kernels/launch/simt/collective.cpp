@@ -1,6 +1,6 @@
 #include "kernels/launch/simt/collective.h"
 
-#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "kernels/launch/simt/executor.h"
@@ -14,12 +14,11 @@ bool same_operation(const char* a, const char* b) {
 
 // The meeting that has lanes of `mask`, else a free one.
 size_t meeting_of(const Warp& warp, uint32_t mask) {
-  size_t free = Warp::kMeetings;
-  for (size_t i = Warp::kMeetings; i-- > 0;) {
-    if (warp.meeting_masks[i] & mask) return i;
-    if (warp.meeting_masks[i] == 0) free = i;
+  for (uint32_t open = warp.open_meetings; open; open &= open - 1) {
+    const auto i = size_t(std::countr_zero(open));
+    if (warp.meetings[i].mask & mask) return i;
   }
-  return free;
+  return size_t(std::countr_one(warp.open_meetings));
 }
 
 void check_caller(const CollectiveKind& kind, const Fiber& fiber, Site site) {
@@ -71,8 +70,8 @@ std::array<void*, kLanes>* meet(const CollectiveKind& kind, void* argument, Site
   check_caller(kind, fiber, site);
   const size_t number = meeting_of(warp, kind.mask);
   Meeting& meeting = warp.meetings[number];
-  if (warp.meeting_masks[number] == 0) {
-    warp.meeting_masks[number] = kind.mask;
+  if (!(warp.open_meetings >> number & 1)) {
+    warp.open_meetings |= 1u << number;
     meeting.operation = kind.name;
     meeting.site = site;
     meeting.mask = kind.mask;
@@ -101,14 +100,14 @@ void leave(const CollectiveKind& kind) {
   Meeting& meeting = warp.meetings[warp.executing];
   if (kind.orders_memory) join_clocks(meeting, warp);
   warp.runnable |= meeting.mask;
-  warp.meeting_masks[warp.executing] = 0;
+  warp.open_meetings &= ~(1u << warp.executing);
   warp.rotation = fiber.block->executor->rng()();
 }
 
 void sync_warp(uint32_t mask, Site site) {
   char nothing = 0;
-  collective({.name = "sync_warp", .mask = mask, .any_place = true, .orders_memory = true}, nothing, site,
-             [](auto) {});
+  collective({.name = "sync_warp", .mask = mask, .any_place = true, .orders_memory = true}, nothing,
+             site, [](auto) {});
 }
 
 }  // namespace tessera::simt

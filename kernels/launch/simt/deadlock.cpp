@@ -12,9 +12,9 @@ std::string details(const Fiber& fiber) {
     case WaitKind::collective: {
       uint32_t arrived = 0;
       for (size_t i = 0; i < Warp::kMeetings; ++i) {
-        if (fiber.warp->meeting_masks[i] >> fiber.lane & 1) {
-          arrived = fiber.warp->meetings[i].arrived;
-        }
+        const Meeting& meeting = fiber.warp->meetings[i];
+        const uint32_t open = fiber.warp->open_meetings >> i & 1;
+        if (open & meeting.arrived >> fiber.lane) arrived = meeting.arrived;
       }
       return fmt::format("lanes {:#010x} of {:#010x} have arrived", arrived, wait.b);
     }

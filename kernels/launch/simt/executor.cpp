@@ -110,8 +110,7 @@ void Executor::start_block(Block& block, uint32_t number) {
   for (int i = 0; i < warpgroups; ++i) block.warpgroups[size_t(i)].index = i;
   block.free_registers = 0;
   block.race.begin(block, launch_->race);
-  block.shared.begin(uint32_t(grid.shared_bytes), uint32_t(launch_->options->shared_limit),
-                     block.race);
+  block.shared.begin(uint32_t(grid.shared_bytes), uint32_t(launch_->options->shared_limit));
   start_warps(block);
   ++counts_.blocks;
 }

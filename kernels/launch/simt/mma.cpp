@@ -1,6 +1,6 @@
 #include <array>
 
-#include "core/dtype.h"
+#include "kernels/launch/simt/clones.h"
 #include "kernels/launch/simt/collective.h"
 #include "kernels/launch/simt/executor.h"
 #include "kernels/launch/simt/matrix.h"
@@ -9,21 +9,6 @@ namespace tessera::simt {
 namespace {
 
 constexpr int kRows = 16, kColumns = 8, kMaxDepth = 32;
-
-template <class T>
-std::array<float, 256> make_table() {
-  std::array<float, 256> table;
-  for (unsigned i = 0; i < 256; ++i) table[i] = to_float(T{uint8_t(i)});
-  return table;
-}
-
-// f16 through the exponent's difference of bias: 2^112 also normalises subnormals.
-float from_f16(uint16_t bits) {
-  const uint32_t magnitude = bits & 0x7fffu, sign = uint32_t(bits & 0x8000u) << 16;
-  if (magnitude >= 0x7c00u) return to_float(f16{bits});
-  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
-}
 
 struct Operands {
   float* d;
@@ -66,12 +51,11 @@ void scatter(const Table& table, const Tiles& tiles) {
   }
 }
 
-template <int kDepth>
-void multiply(Tiles& tiles) {
+TESSERA_SIMT_CLONES void multiply(Tiles& tiles, int depth) {
   for (int row = 0; row < kRows; ++row) {
     float sum[kColumns];
     for (int j = 0; j < kColumns; ++j) sum[j] = tiles.d[row][j];
-    for (int k = 0; k < kDepth; ++k) {
+    for (int k = 0; k < depth; ++k) {
       const float a = tiles.a[row][k];
       for (int j = 0; j < kColumns; ++j) sum[j] += a * tiles.b[k][j];
     }
@@ -84,27 +68,12 @@ void run(const char* name, Operands& mine, Site site) {
   collective({.name = name}, mine, site, [](auto table) {
     Tiles tiles;
     gather<kA, kB, kDepth>(table, tiles);
-    multiply<kDepth>(tiles);
+    multiply(tiles, kDepth);
     scatter(table, tiles);
   });
 }
 
 }  // namespace
-
-float element(const uint32_t* registers, int index, MatrixType type) {
-  static const std::array<float, 256> kE4m3 = make_table<e4m3>(), kE5m2 = make_table<e5m2>();
-  switch (type) {
-    case MatrixType::bf16:
-      return std::bit_cast<float>(registers[index / 2] >> 16 * (index % 2) << 16);
-    case MatrixType::f16:
-      return from_f16(uint16_t(registers[index / 2] >> 16 * (index % 2)));
-    case MatrixType::e4m3:
-      return kE4m3[registers[index / 4] >> 8 * (index % 4) & 0xff];
-    case MatrixType::e5m2:
-      return kE5m2[registers[index / 4] >> 8 * (index % 4) & 0xff];
-  }
-  return 0;
-}
 
 void mma(const MmaShape& shape, float* d, const uint32_t* a, const uint32_t* b, Site site) {
   Operands mine{.d = d, .a = a, .b = b};

@@ -19,14 +19,55 @@ void RaceDetector::begin(Block& block, bool on) {
   if (!on) return;
   threads_ = block.threads;
   agents_ = threads_ + kCopyAgents + kWgmmaAgents * int(block.warpgroups.size());
-  cells_.resize(SharedMemory::kBytes);
-  more_.clear();
+  chunks_.assign(SharedMemory::kBytes / kChunk, Chunk());
+  parts_.clear();
+  used_lists_ = 0;
   copies_ = 0;
   copy_times_.assign(kCopyAgents, 0);
 }
 
-void RaceDetector::forget(uint32_t address, uint32_t bytes) {
-  if (on_) std::fill_n(cells_.begin() + address, bytes, Cell());
+int32_t RaceDetector::new_list() {
+  if (used_lists_ == lists_.size()) lists_.emplace_back();
+  lists_[used_lists_].clear();
+  return int32_t(used_lists_++);
+}
+
+void RaceDetector::split(Chunk& chunk) {
+  if (chunk.parts < 0) {
+    chunk.parts = int32_t(parts_.size());
+    parts_.emplace_back();
+  }
+  chunk.split = true;
+  auto& parts = parts_[size_t(chunk.parts)];
+  parts.fill(chunk.whole);
+  for (size_t i = 1; i < kChunk; ++i) {
+    parts[i].list = -1;
+    if (parts[i].readers != kMany) continue;
+    parts[i].list = new_list();
+    lists_[size_t(parts[i].list)] = lists_[size_t(chunk.whole.list)];
+  }
+}
+
+template <class Visit>
+void RaceDetector::for_each_cell(uint32_t address, uint32_t bytes, bool equalises, Visit visit) {
+  const uint32_t end = address + bytes;
+  while (address < end) {
+    Chunk& chunk = chunks_[address / kChunk];
+    const uint32_t stop = std::min(end, (address / kChunk + 1) * kChunk);
+    const bool full = stop - address == kChunk;
+    if (full && !chunk.split) {
+      visit(chunk.whole, address);
+      address = stop;
+      continue;
+    }
+    if (!chunk.split) split(chunk);
+    auto& parts = parts_[size_t(chunk.parts)];
+    for (; address < stop; ++address) visit(parts[address % kChunk], address);
+    if (full && equalises) {
+      chunk.whole = parts[0];
+      chunk.split = false;
+    }
+  }
 }
 
 std::string RaceDetector::name_of(uint16_t agent) const {
@@ -37,20 +78,11 @@ std::string RaceDetector::name_of(uint16_t agent) const {
 
 void RaceDetector::access(uint32_t address, uint32_t bytes, Access kind, const Agent& agent,
                           Site site) {
-  Cell before, after;
-  bool known = false;
-  for (uint32_t i = address; i < address + bytes; ++i) {
-    Cell& cell = cells_[i];
-    if (known && cell == before) {  // as its neighbour, whose readers, if many, are its own
-      cell = after;
-      continue;
-    }
-    before = cell;
-    check_cell(cell, i, kind, agent, site);
+  const bool writes = kind != Access::read && kind != Access::async_read;
+  for_each_cell(address, bytes, writes, [&](Cell& cell, uint32_t at) {
+    check_cell(cell, at, kind, agent, site);
     record(cell, kind, agent);
-    after = cell;
-    known = before.more < 0 && after.more < 0;
-  }
+  });
 }
 
 void RaceDetector::check_cell(const Cell& cell, uint32_t address, Access kind, const Agent& agent,
@@ -100,7 +132,7 @@ void RaceDetector::check_readers(const Cell& cell, uint32_t address, const Agent
   };
   if (cell.readers == 1) check_reader(cell.reader, cell.read_time);
   if (cell.readers != kMany) return;
-  for (const auto& [reader, time] : more_[size_t(cell.more)]) check_reader(reader, time);
+  for (const auto& [reader, time] : lists_[size_t(cell.list)]) check_reader(reader, time);
 }
 
 void RaceDetector::record(Cell& cell, Access kind, const Agent& agent) {
@@ -122,11 +154,8 @@ void RaceDetector::record_read(Cell& cell, const Agent& agent) {
     cell.read_time = agent.time;
     return;
   }
-  if (cell.more < 0) {
-    cell.more = int32_t(more_.size());
-    more_.emplace_back();
-  }
-  auto& readers = more_[size_t(cell.more)];
+  if (cell.list < 0) cell.list = new_list();
+  auto& readers = lists_[size_t(cell.list)];
   if (cell.readers == 1) {
     readers.assign(1, {cell.reader, cell.read_time});
     cell.readers = kMany;
@@ -151,7 +180,8 @@ void RaceDetector::thread_access(const Fiber& fiber, uint32_t address, uint32_t 
 
 void RaceDetector::set_in_flight(uint32_t address, uint32_t bytes, bool in_flight) {
   if (!on_) return;
-  for (uint32_t i = address; i < address + bytes; ++i) cells_[i].in_flight = in_flight;
+  for_each_cell(address, bytes, false,
+                [in_flight](Cell& cell, uint32_t) { cell.in_flight = in_flight; });
 }
 
 Agent RaceDetector::new_copy_agent(const Fiber& issuer, VectorClock& seen) {

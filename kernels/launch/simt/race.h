@@ -3,6 +3,7 @@
 // "FastTrack", PLDI 2009). It watches shared memory, byte by byte.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -31,11 +32,10 @@ struct Agent {
 
 class RaceDetector {
  public:
+  // All of the block's shared memory is uninitialised.
   void begin(Block& block, bool on);
   bool on() const { return on_; }
   int agents() const { return agents_; }
-  // A range of shared memory becomes uninitialised.
-  void forget(uint32_t address, uint32_t bytes);
 
   // Checks an access against all earlier ones and records it.
   void access(uint32_t address, uint32_t bytes, Access kind, const Agent& agent, Site site);
@@ -60,14 +60,26 @@ class RaceDetector {
     uint32_t write_time = 0;
     uint32_t read_time = 0;
     uint16_t writer = 0, reader = 0;
-    uint8_t readers = 0;  // 0, 1 or kMany: then they are in more_[more]
+    uint8_t readers = 0;  // 0, 1 or kMany: then they are in lists_[list]
     bool initialised = false, in_flight = false, async_write = false, atomic_write = false;
-    int32_t more = -1;
-
-    bool operator==(const Cell&) const = default;
+    int32_t list = -1;
   };
   static constexpr uint8_t kMany = 2;
 
+  // 16 bytes with one history, or with one for each byte.
+  static constexpr uint32_t kChunk = 16;
+  struct Chunk {
+    Cell whole;
+    bool split = false;
+    int32_t parts = -1;  // index into parts_
+  };
+
+  // Calls visit(cell, address of its first byte) for the cells of a range; `equalises` tells that
+  // all of them are the same afterwards.
+  template <class Visit>
+  void for_each_cell(uint32_t address, uint32_t bytes, bool equalises, Visit visit);
+  void split(Chunk& chunk);
+  int32_t new_list();
   void check_cell(const Cell& cell, uint32_t address, Access kind, const Agent& agent, Site site);
   void check_proxy(const Cell& cell, uint32_t address, const Agent& agent, Site site);
   void check_readers(const Cell& cell, uint32_t address, const Agent& agent, Site site);
@@ -78,8 +90,10 @@ class RaceDetector {
   Block* block_ = nullptr;
   bool on_ = false;
   int threads_ = 0, agents_ = 0;
-  std::vector<Cell> cells_;                                       // one per byte of shared memory
-  std::vector<std::vector<std::pair<uint16_t, uint32_t>>> more_;  // readers of a cell: id, time
+  std::vector<Chunk> chunks_;  // of shared memory
+  std::vector<std::array<Cell, kChunk>> parts_;
+  std::vector<std::vector<std::pair<uint16_t, uint32_t>>> lists_;  // readers of a cell: id, time
+  size_t used_lists_ = 0;
   uint32_t copies_ = 0;
   std::vector<uint32_t> copy_times_;
 };

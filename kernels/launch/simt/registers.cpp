@@ -38,8 +38,7 @@ void set_max_registers(int registers, bool increase, Site site) {
     fail_at(site, "{}: from {} registers to {}", name, warp.registers, registers);
   }
   char nothing = 0;
-  collective({.name = name}, nothing, site,
-             [=](auto) { change(registers, name, site); });
+  collective({.name = name}, nothing, site, [=](auto) { change(registers, name, site); });
 }
 
 }  // namespace tessera::simt

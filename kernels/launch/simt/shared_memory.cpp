@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/launch/simt/race.h"
-
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -56,7 +54,7 @@ SharedMemory::~SharedMemory() {
   munmap(mapping_, 2 * kBytes + kPage);
 }
 
-void SharedMemory::begin(uint32_t dynamic_bytes, uint32_t limit, RaceDetector& race) {
+void SharedMemory::begin(uint32_t dynamic_bytes, uint32_t limit) {
   unprotect(base_, kBytes);
   const uint32_t static_end =
       statics_.empty() ? kFirst : statics_.back().begin + statics_.back().bytes;
@@ -69,12 +67,6 @@ void SharedMemory::begin(uint32_t dynamic_bytes, uint32_t limit, RaceDetector& r
   dynamic_ = {.key = nullptr, .begin = kBytes, .bytes = dynamic_bytes};
   dynamic_align_ = 0;
   limit_ = limit;
-  race_ = &race;
-}
-
-void SharedMemory::open(const Array& array) {
-  unprotect(at(array.begin), array.bytes);
-  race_->forget(array.begin, array.bytes);
 }
 
 std::byte* SharedMemory::static_array(const void* key, uint32_t bytes, uint32_t align, Site site) {
@@ -91,7 +83,7 @@ std::byte* SharedMemory::static_array(const void* key, uint32_t bytes, uint32_t 
             bytes, begin - kFirst, dynamic_.bytes, limit_, kStaticBytes - kFirst);
   }
   statics_.push_back({.key = key, .begin = begin, .bytes = bytes});
-  open(statics_.back());
+  unprotect(at(begin), bytes);
   return at(begin);
 }
 
@@ -101,7 +93,7 @@ std::byte* SharedMemory::dynamic_array(uint32_t align, Site site) {
     if (begin % (2 * align) == 0) begin -= align;
     dynamic_.begin = begin;
     dynamic_align_ = align;
-    open(dynamic_);
+    unprotect(at(begin), dynamic_.bytes);
   }
   if (dynamic_align_ != align) {
     fail_at(site, "dynamic_shared: asked for with alignment {} here and {} elsewhere", align,

@@ -10,8 +10,6 @@
 
 namespace tessera::simt {
 
-class RaceDetector;
-
 class SharedMemory {
  public:
   static constexpr uint32_t kBytes = 1u << 18;  // what wgmma's descriptors can address
@@ -22,7 +20,7 @@ class SharedMemory {
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   // A new block: no arrays, everything poisoned. `limit` bytes for static and dynamic ones.
-  void begin(uint32_t dynamic_bytes, uint32_t limit, RaceDetector& race);
+  void begin(uint32_t dynamic_bytes, uint32_t limit);
   // Throws if a gap was written.
   void check_gaps() const;
 
@@ -54,7 +52,6 @@ class SharedMemory {
 
   [[noreturn]] void fail_range(uint32_t address, uint32_t bytes, const char* operation,
                                Site site) const;
-  void open(const Array& array);
   void check_gap(uint32_t begin, uint32_t end) const;
 
   std::byte* base_ = nullptr;
@@ -63,7 +60,6 @@ class SharedMemory {
   Array dynamic_{};
   uint32_t dynamic_align_ = 0;  // 0: nobody has asked for it
   uint32_t limit_ = 0;
-  RaceDetector* race_ = nullptr;
 };
 
 }  // namespace tessera::simt

@@ -79,7 +79,7 @@ struct Warp {
   uint32_t rotation = 0;  // the lane that is looked at first
   // Masks that meet are disjoint and have at least two lanes.
   static constexpr size_t kMeetings = kLanes / 2;
-  std::array<uint32_t, kMeetings> meeting_masks{};  // 0: the meeting is free
+  uint32_t open_meetings = 0;  // bit i: meetings[i] is going on
   std::array<Meeting, kMeetings> meetings{};
   size_t executing = 0;  // the meeting whose last lane runs
   int registers = 0;     // per thread

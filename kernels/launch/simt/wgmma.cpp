@@ -239,14 +239,12 @@ void wgmma(const WgmmaArguments& arguments, Site site) {
     fail_at(site, "{}: a block of {} threads has an incomplete warpgroup", name, block.threads);
   }
   WgmmaArguments mine = arguments;
-  collective({.name = name}, mine, site,
-             [site](auto table) { issue(table, site); });
+  collective({.name = name}, mine, site, [site](auto table) { issue(table, site); });
 }
 
 void wgmma_wait(int pending, Site site) {
   char nothing = 0;
-  collective({.name = "wgmma_wait"}, nothing, site,
-             [=](auto) { wait(pending, site); });
+  collective({.name = "wgmma_wait"}, nothing, site, [=](auto) { wait(pending, site); });
   current_fiber("wgmma_wait", site).block->executor->maybe_yield("wgmma_wait", site);
 }
 

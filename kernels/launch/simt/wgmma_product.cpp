@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/launch/simt/clones.h"
 #include "kernels/launch/simt/executor.h"
 #include "kernels/launch/simt/matrix.h"
 #include "kernels/launch/simt/wgmma.h"
@@ -116,15 +117,9 @@ void read_registers(const WgmmaOperation& operation, Set set) {
   }
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TESSERA_CLONES
-#else
-#define TESSERA_CLONES [[gnu::target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")]]
-#endif
-
 // d [64, n] += a [64, depth] b [depth, n].
-TESSERA_CLONES void accumulate(float* __restrict__ d, const float* __restrict__ a,
-                               const float* __restrict__ b, int n, int depth) {
+TESSERA_SIMT_CLONES void accumulate(float* __restrict__ d, const float* __restrict__ a,
+                                    const float* __restrict__ b, int n, int depth) {
   for (int row = 0; row < kRows; ++row) {
     for (int k = 0; k < depth; ++k) {
       const float x = a[row * depth + k];
