@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "kernels/attention/cpu.h"
+#include "kernels/attention/gpu.h"
 #include "kernels/attention/standard.h"
+#include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
 namespace {
@@ -26,7 +28,7 @@ void check_segments(const Segments& segments, const char* name, int64_t tokens) 
   check(offsets.rank() == 1 && offsets.dtype() == DType::i32 && offsets.shape(0) >= 1,
         "attention: the {} segments are {} {}, expected i32 [S + 1]", name, offsets.dtype(),
         offsets.shape());
-  if (offsets.device() == Device::meta) return;
+  if (!is_host_readable(offsets.device())) return;
   const int32_t* begin = offsets.data<int32_t>();
   for (int64_t s = 0; s + 1 < offsets.shape(0); ++s) {
     const int64_t length = int64_t(begin[s + 1]) - begin[s];
@@ -65,6 +67,23 @@ void check_probabilities(const Tensor& x, const Tensor& q, const Segments& keys)
   check(x.shape() == shape && x.dtype() == q.dtype() && x.is_contiguous(),
         "attention: the probabilities are {} {}, expected contiguous {} {}", x.dtype(), x.shape(),
         q.dtype(), shape);
+}
+
+// What the kernels of GPUs ask beyond that.
+void check_gpu_heads(const Tensor& x, const char* name) {
+  check(x.shape(0) < kMaxGpuTokens, "attention: {} has {} tokens; on a GPU there may be {}", name,
+        x.shape(0), kMaxGpuTokens);
+  if (size_of(x.dtype()) != 2) return;
+  constexpr int64_t kUnit = 8;  // elements of an access of 16 bytes
+  check(x.shape(2) % kUnit == 0,
+        "attention: head size {} in {} is not supported on a GPU; use a multiple of {}", x.shape(2),
+        x.dtype(), kUnit);
+  const bool aligned = x.stride(0) % kUnit == 0 && x.stride(1) % kUnit == 0 &&
+                       reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0;
+  check(aligned,
+        "attention: {} has strides {} and address {:#x}; in {} on a GPU, heads must begin at "
+        "multiples of 16 bytes",
+        name, x.strides(), reinterpret_cast<uintptr_t>(x.raw()), x.dtype());
 }
 
 bool is_standard(const AttentionOptions& options) {
@@ -120,7 +139,7 @@ double visible_pairs(const AttentionOptions& options, int64_t Sq, int64_t Sk) {
 template <class Args>
 double visible_pairs(const Args& args) {
   const Tensor &q = args.query_segments.offsets, &k = args.key_segments.offsets;
-  if (q.device() == Device::meta) {
+  if (!is_host_readable(q.device())) {
     const int64_t longest = std::max<int64_t>(1, args.query_segments.longest);
     return double(args.q.shape(0)) / double(longest) *
            visible_pairs(args.options, longest, std::max<int64_t>(1, args.key_segments.longest));
@@ -166,6 +185,41 @@ AttentionArray array_of(const Tensor& x) {
   return {x.raw(), x.stride(0), x.stride(1)};
 }
 
+size_t forward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
+  if (is_gpu(ctx.target())) return attention_gpu_forward_workspace(problem);
+  return standard ? standard_forward_workspace(problem, ctx.threads())
+                  : attention_forward_workspace(problem, ctx.threads(), ctx.isa());
+}
+
+size_t backward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
+  if (is_gpu(ctx.target())) return attention_gpu_backward_workspace(problem);
+  return standard ? standard_backward_workspace(problem, ctx.threads())
+                  : attention_backward_workspace(problem, ctx.threads(), ctx.isa());
+}
+
+// What the target can run; on `meta`, what the device that is planned for can.
+template <class... Heads>
+void check_target(const Context& ctx, const Tensor& q, bool standard, const Heads&... heads) {
+  const DType dtype = q.dtype();
+  if (!is_gpu(ctx.target())) {
+    check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
+          "attention: dtype {} is not supported on {}; use f32, bf16 or f64", dtype,
+          name_of(ctx.target()));
+    return;
+  }
+  check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f64,
+        "attention: dtype {} is not supported on {}; use bf16, f16, f32 or f64", dtype,
+        name_of(ctx.target()));
+  check(!standard, "attention: the standard backend does not run on {}; use flash",
+        name_of(ctx.target()));
+  (check_gpu_heads(heads.tensor, heads.name), ...);
+}
+
+struct NamedHeads {
+  const char* name;
+  const Tensor& tensor;
+};
+
 }  // namespace
 
 KernelCost cost(const AttentionForwardArgs& args) {
@@ -188,14 +242,26 @@ KernelCost cost(const AttentionBackwardArgs& args) {
 void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   check_inputs(args);
   check_like(args.o, "o", args.q);
+  const bool standard = is_standard(args.options);
+  check_target(ctx, args.q, standard, NamedHeads{"q", args.q}, NamedHeads{"k", args.k},
+               NamedHeads{"v", args.v}, NamedHeads{"o", args.o});
   args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, ctx.step());
-  const bool standard = is_standard(args.options);
-  const Tensor workspace =
-      ctx.workspace(standard ? standard_forward_workspace(problem, ctx.threads())
-                             : attention_forward_workspace(problem, ctx.threads(), ctx.isa()));
+  const Tensor workspace = ctx.workspace(forward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() == 0) return;
+  if (is_gpu(ctx.device())) {
+    const AttentionForwardGpu call{.problem = problem,
+                                   .q = array_of(args.q),
+                                   .k = array_of(args.k),
+                                   .v = array_of(args.v),
+                                   .o = array_of(args.o),
+                                   .lse = args.lse.raw(),
+                                   .splits = attention_splits(problem),
+                                   .workspace = workspace.raw()};
+    return dispatch_gpu(ctx.device(),
+                        [&]<Device device>() { attention_forward_gpu<device>(ctx, call); });
+  }
   const AttentionForwardCpu call{.problem = problem,
                                  .q = array_of(args.q),
                                  .k = array_of(args.k),
@@ -219,13 +285,34 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
   check_like(args.dk, "dk", args.k);
   check_like(args.dv, "dv", args.k);
   if (args.d_lse.defined()) check_rows(args.d_lse, "d_lse", args.q);
+  check_target(ctx, args.q, standard, NamedHeads{"q", args.q}, NamedHeads{"k", args.k},
+               NamedHeads{"v", args.v}, NamedHeads{"o", standard ? args.q : args.o},
+               NamedHeads{"d_o", args.d_o}, NamedHeads{"dq", args.dq}, NamedHeads{"dk", args.dk},
+               NamedHeads{"dv", args.dv});
   for (const Tensor& written : {args.dq, args.dk, args.dv}) written.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, args.step);
-  const Tensor workspace =
-      ctx.workspace(standard ? standard_backward_workspace(problem, ctx.threads())
-                             : attention_backward_workspace(problem, ctx.threads(), ctx.isa()));
+  const Tensor workspace = ctx.workspace(backward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
+  if (is_gpu(ctx.device())) {
+    const AttentionBackwardGpu call{.problem = problem,
+                                    .q = array_of(args.q),
+                                    .k = array_of(args.k),
+                                    .v = array_of(args.v),
+                                    .o = array_of(args.o),
+                                    .d_o = array_of(args.d_o),
+                                    .lse = args.lse.raw(),
+                                    .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+                                    .dq = array_of(args.dq),
+                                    .dk = array_of(args.dk),
+                                    .dv = array_of(args.dv),
+                                    .workspace = workspace.raw()};
+    return dispatch_gpu(ctx.device(), [&]<Device device>() {
+      attention_row_terms_gpu<device>(ctx, call);
+      attention_query_gradients_gpu<device>(ctx, call);
+      attention_key_gradients_gpu<device>(ctx, call);
+    });
+  }
   const AttentionBackwardCpu call{.problem = problem,
                                   .q = array_of(args.q),
                                   .k = array_of(args.k),

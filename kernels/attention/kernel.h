@@ -29,8 +29,9 @@ struct Segments {
   bool documents = false;  // segments are of any number and lengths; false: all of one length
 };
 
-// Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64), with any strides but
-// contiguous D, D from 1 to 256, Hq a multiple of Hkv. lse is f32 (f64 for f64).
+// Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64; on a GPU f16, too), with any
+// strides but contiguous D, D from 1 to 256, Hq a multiple of Hkv. On a GPU, D and the strides of
+// 16-bit tensors are multiples of 8. lse is f32 (f64 for f64).
 struct AttentionForwardArgs {
   Tensor q;                               // [Nq, Hq, D]
   Tensor k, v;                            // [Nk, Hkv, D]

@@ -18,6 +18,7 @@ Vec representable_values(std::string_view name, int64_t count, DType dtype, doub
   for (double& x : values) {
     if (dtype == DType::f32) x = reference::round_f32(x);
     if (dtype == DType::bf16) x = reference::round_bf16(x);
+    if (dtype == DType::f16) x = reference::round_f16(x);
   }
   return values;
 }
@@ -180,7 +181,7 @@ AttentionInputs make_inputs(const AttentionCase& c, DType dtype) {
   const int64_t rows = query_offsets(c).back() * c.q_heads;
   const int64_t q_count = rows * c.head_dim;
   const int64_t k_count = int64_t(key_offsets(c).back()) * c.kv_heads * c.head_dim;
-  const DType wide = dtype == DType::bf16 ? DType::f32 : dtype;
+  const DType wide = dtype == DType::f64 ? DType::f64 : DType::f32;
   return {representable_values("q", q_count, dtype, c.q_factor),
           representable_values("k", k_count, dtype, c.kv_factor),
           representable_values("v", k_count, dtype, c.kv_factor),

@@ -1,0 +1,85 @@
+// What the kernels of backward share.
+#pragma once
+
+#include "kernels/attention/mma_configs.cuh"
+#include "kernels/attention/mma_scores.cuh"
+
+namespace tessera::gpu {
+namespace {
+
+// The workspace: per head and query, [Hq, Nq] each.
+template <class T>
+struct RowTerms {
+  T* lse;    // of forward, but infinity where a row sees no key, so that its probabilities are 0
+  T* delta;  // rowsum(o * d_o) - d_lse
+
+  __device__ explicit RowTerms(const AttentionBackwardGpu& args)
+      : lse(static_cast<T*>(args.workspace)),
+        delta(lse + args.problem.q_heads * args.problem.q_tokens) {}
+};
+
+// Tiles of the rows that a block owns, and two stages of those of the columns that pass by. Rows
+// and columns are queries with gradients of outputs, or keys with values.
+template <class C>
+struct BackwardTiles {
+  using Of = Tile<typename C::S, C::kD>;
+  using T = typename C::T;
+  static constexpr int kTermBytes = C::kColumns * int(sizeof(T));
+  static constexpr int kBytes = Of::bytes(2 * C::kRows + 4 * C::kColumns) + 4 * kTermBytes;
+
+  Of rows[2];
+  std::byte* columns;
+
+  __device__ BackwardTiles()
+      : rows{{dynamic_shared<128>()}, {dynamic_shared<128>() + Of::bytes(C::kRows)}},
+        columns(rows[1].data + Of::bytes(C::kRows)) {}
+  __device__ Of column(int stage, int i) const {
+    return {columns + (2 * stage + i) * Of::bytes(C::kColumns)};
+  }
+  // lse or delta of the columns, where these are queries.
+  __device__ T* terms(int stage, int i) const {
+    return reinterpret_cast<T*>(columns + Of::bytes(4 * C::kColumns) +
+                                (2 * stage + i) * kTermBytes);
+  }
+};
+
+// From a pair's products q k^T and d_o v^T to its probability and the gradient of its score.
+template <class C>
+class ScoreGradient {
+  using T = typename C::T;
+
+ public:
+  __device__ ScoreGradient(const AttentionBackwardGpu& args, const Band& band, int head)
+      : band_(band),
+        head_(head),
+        terms_(args.problem, args.extras, band, head),
+        mask_(args.problem),
+        keep_scale_(T(1 / (1 - args.problem.dropout))) {}
+
+  // s becomes the probability after dropout, without its scale; d_p the gradient of the scaled
+  // product. `all_visible`: the pair need not be asked.
+  __device__ void operator()(T& s, T& d_p, T lse, T delta, int query, int key, bool all_visible) {
+    const auto score = terms_(s, query, key);
+    T p = exp2_for<typename C::S>((score.value - lse) * kLog2E<T>), gradient = d_p;
+    if (!all_visible && !band_.sees(query, key)) p = 0;
+    bool kept = true;
+    if constexpr (C::kExtras) {
+      if (mask_.active()) {
+        kept = mask_.keeps(head_, band_.first_query + query, band_.first_key + key);
+        gradient = kept ? gradient * keep_scale_ : T(0);
+      }
+    }
+    s = kept ? p : T(0);
+    d_p = p * (gradient - delta) * score.slope;
+  }
+
+ private:
+  const Band& band_;
+  int head_;
+  ScoreTerms<typename C::S, C::kExtras> terms_;
+  DropoutMask mask_;
+  T keep_scale_;
+};
+
+}  // namespace
+}  // namespace tessera::gpu

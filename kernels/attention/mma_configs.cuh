@@ -1,0 +1,108 @@
+// Every instantiation of the attention kernels, and how each cuts its work.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/attention/gpu.h"
+#include "kernels/attention/mma_tile.cuh"
+
+namespace tessera::gpu {
+namespace {
+
+// How a block cuts its work. Its row_warps warps own 16 * row_tiles rows each, once for each of
+// column_warps equal parts of the head dimension; it walks over `columns` columns at a time.
+struct BlockShape {
+  int row_tiles, row_warps, column_warps, columns;
+};
+
+template <class Storage, int kHeadDim, BlockShape kShape, bool kExtraTerms>
+struct BlockConfig {
+  using S = Storage;
+  using T = Wide<S>;
+  static constexpr int kD = kHeadDim, R = kShape.row_tiles, kColumns = kShape.columns;
+  static constexpr int kWarpRows = 16 * R, kRows = kWarpRows * kShape.row_warps;
+  static constexpr int kThreads = kWarpSize * kShape.row_warps * kShape.column_warps;
+  static constexpr int kOutColumns = kD / kShape.column_warps;  // of a warp
+  static constexpr bool kExtras = kExtraTerms;
+  using Scores = Sums<T, R, kColumns>;
+  using Out = Sums<T, R, kOutColumns>;
+
+  __device__ static int warp_row() { return warp() % kShape.row_warps * kWarpRows; }
+  __device__ static int warp_column() { return warp() / kShape.row_warps * kOutColumns; }
+};
+
+// Block shapes by dtype and head-dimension bucket. 16-bit: at most 255 registers and 163 KiB of
+// shared memory (sm_80). More rows a warp mean fewer reads of the columns' tiles from shared
+// memory, which the products would otherwise wait for. f32 and f64 are for checks, not for speed.
+struct ForwardShapes {
+  template <class S, int kD, bool kExtras>
+  static constexpr BlockShape of() {
+    if (sizeof(S) == 8) return {1, 1, 4, 16};
+    if (sizeof(S) == 4) return {1, 2, 2, 32};
+    if (kD > 128) return {1, 8, 1, 32};
+    if (kExtras) return {1, 8, 1, 64};
+    return {2, 4, 1, kD <= 64 ? 64 : 32};
+  }
+};
+// Rows are queries, columns keys: for dq.
+struct QueryGradientShapes {
+  template <class S, int kD, bool>
+  static constexpr BlockShape of() {
+    if (sizeof(S) == 8) return {1, 1, 4, 8};
+    if (sizeof(S) == 4) return {1, 2, 2, 16};
+    if (kD > 128) return {1, 4, 1, 32};
+    return kD <= 64 ? BlockShape{2, 4, 1, 32} : BlockShape{1, 8, 1, 64};
+  }
+};
+// Rows are keys, columns queries: for dk and dv, twice the sums. At D = 256 two warps share the
+// columns of these and both compute the scores.
+struct KeyGradientShapes {
+  template <class S, int kD, bool kExtras>
+  static constexpr BlockShape of() {
+    if (sizeof(S) == 8) return {1, 1, 4, 8};
+    if (sizeof(S) == 4) return {1, 2, 2, 16};
+    if (kD > 128) return {1, 4, 2, 32};
+    if (kExtras) return {1, 8, 1, 32};
+    return kD <= 64 ? BlockShape{2, 4, 1, 32} : BlockShape{1, 8, 1, 64};
+  }
+};
+
+template <class Shapes, class S, int kD, bool kExtras>
+using ConfigOf = BlockConfig<S, kD, Shapes::template of<S, kD, kExtras>(), kExtras>;
+
+// Calls f.template operator()<C>() with the instantiation for the problem. Softcap, dropout, ALiBi
+// and sinks run in kernels of their own, so that attention without them pays nothing; only bf16 up
+// to D = 128 has kernels without. Head dimensions between the buckets are padded with zeros.
+template <class Shapes, class S, class F>
+void dispatch_config(const AttentionProblem& p, const AttentionExtras& extras, const F& f) {
+  const bool plain = p.softcap == 0 && p.dropout == 0 && !extras.alibi_slopes && !extras.sink;
+  if constexpr (std::is_same_v<S, bf16>) {
+    if (plain && p.head_dim <= 64) return f.template operator()<ConfigOf<Shapes, S, 64, false>>();
+    if (plain && p.head_dim <= 128) return f.template operator()<ConfigOf<Shapes, S, 128, false>>();
+  }
+  if constexpr (kTensorCores<S>) {
+    if (p.head_dim <= 64) return f.template operator()<ConfigOf<Shapes, S, 64, true>>();
+  }
+  if constexpr (!std::is_same_v<S, double>) {
+    if (p.head_dim <= 128) return f.template operator()<ConfigOf<Shapes, S, 128, true>>();
+  }
+  f.template operator()<ConfigOf<Shapes, S, 256, true>>();
+}
+
+// Calls f.template operator()<S>() with the storage type of a dtype that the kernels compute with.
+template <class F>
+void dispatch_storage(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::bf16:
+      return f.template operator()<bf16>();
+    case DType::f16:
+      return f.template operator()<f16>();
+    case DType::f64:
+      return f.template operator()<double>();
+    default:
+      return f.template operator()<float>();
+  }
+}
+
+}  // namespace
+}  // namespace tessera::gpu
