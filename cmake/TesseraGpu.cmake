@@ -6,9 +6,9 @@
 #     newer GPUs; SM90 files, which use Hopper's instructions, for sm_90a alone;
 #   - by g++ with race instrumentation, object library NAME_race, built only for race tests.
 #   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for kernels/launch/gpu/dispatch.h.
-# tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): a test whose kernels of the
-#   libraries after RACE are the instrumented ones. They come before the libraries in the link, so
-#   that the linker takes no other copies.
+# tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): the tests of SOURCES for device
+#   simt (their names end in /simt), once more, with the instrumented kernels of the libraries after
+#   RACE. They come before the libraries in the link, so that the linker takes no other copies.
 
 option(TESSERA_SIMT "the simt device: kernels on the CPU, by an emulator" ${TESSERA_TESTS})
 
@@ -55,7 +55,7 @@ function(tessera_gpu_sources name)
     target_compile_options(${name}_race PRIVATE -fsanitize=thread -g1)
     foreach(objects ${name}_simt ${name}_race)
       target_compile_definitions(${objects} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::simt)
-      target_compile_options(${objects} PRIVATE -Wno-unknown-pragmas)
+      target_compile_options(${objects} PRIVATE -Wno-unknown-pragmas -Wno-psabi)
     endforeach()
     target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_simt>)
     target_compile_definitions(${name} PRIVATE TESSERA_WITH_SIMT)
@@ -80,8 +80,13 @@ function(tessera_race_test name)
   if(NOT TESSERA_SIMT OR TESSERA_SANITIZE)
     return()
   endif()
-  tessera_test(${name} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK} tessera_simt_race_hooks LABELS race)
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   foreach(library IN LISTS ARG_RACE)
     target_sources(${name} PRIVATE $<TARGET_OBJECTS:${library}_race>)
   endforeach()
+  target_link_libraries(${name} PRIVATE tessera_options ${ARG_LINK} tessera_simt_race_hooks
+                                        GTest::gtest_main)
+  gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/* DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 600 LABELS race)
 endfunction()
