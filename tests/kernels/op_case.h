@@ -13,6 +13,12 @@
 #include "tests/support/gradcheck.h"
 #include "tests/support/values.h"
 
+namespace tessera {
+inline void PrintTo(Device device, std::ostream* out) {
+  *out << name_of(device);
+}
+}  // namespace tessera
+
 namespace tessera::test {
 
 using reference::Vec;
