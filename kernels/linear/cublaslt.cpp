@@ -1,38 +1,94 @@
+// The library is opened at the first product: loading it takes half a second and 200 MB, which
+// programs that run on another device should not pay.
+//
 // cuBLASLt counts in columns: our row-major c = op(a) op(b) is its column-major c^T = op(b)^T
 // op(a)^T, so b is its first matrix and a its second, and a row-major [R, C] matrix its C x R.
 #include "kernels/linear/cublaslt.h"
 
 #include <cublasLt.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <bit>
 #include <compare>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "kernels/linear/onednn.h"
 
 namespace tessera {
 namespace {
 
-void checked(cublasStatus_t status, const char* what) {
-  check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, cublasLtGetStatusString(status));
+struct CublasLtApi {
+  decltype(&cublasLtGetStatusString) status_string;
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtDestroy) destroy;
+  decltype(&cublasLtMatmulDescCreate) operation_create;
+  decltype(&cublasLtMatmulDescDestroy) operation_destroy;
+  decltype(&cublasLtMatmulDescSetAttribute) operation_set;
+  decltype(&cublasLtMatrixLayoutCreate) layout_create;
+  decltype(&cublasLtMatrixLayoutDestroy) layout_destroy;
+  decltype(&cublasLtMatmulPreferenceCreate) preference_create;
+  decltype(&cublasLtMatmulPreferenceDestroy) preference_destroy;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) find_algorithm;
+  decltype(&cublasLtMatmul) matmul;
+};
+
+// Where the loader finds it, else in the toolkit of the build.
+void* open_library() {
+  const std::string name = fmt::format("libcublasLt.so.{}", CUBLAS_VER_MAJOR);
+  void* library = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (!library) library = dlopen(TESSERA_CUBLASLT, RTLD_LAZY | RTLD_LOCAL);
+  check(library, "matmul: no {}: add its folder to LD_LIBRARY_PATH ({})", name, dlerror());
+  return library;
 }
 
-// Owns what `create` makes.
-template <class T, cublasStatus_t (*destroy)(T)>
+CublasLtApi load_api() {
+  void* const library = open_library();
+  const auto load = [=](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+    check(function, "matmul: libcublasLt has no {}", name);
+  };
+  CublasLtApi api{};
+  load(api.status_string, "cublasLtGetStatusString");
+  load(api.create, "cublasLtCreate");
+  load(api.destroy, "cublasLtDestroy");
+  load(api.operation_create, "cublasLtMatmulDescCreate");
+  load(api.operation_destroy, "cublasLtMatmulDescDestroy");
+  load(api.operation_set, "cublasLtMatmulDescSetAttribute");
+  load(api.layout_create, "cublasLtMatrixLayoutCreate");
+  load(api.layout_destroy, "cublasLtMatrixLayoutDestroy");
+  load(api.preference_create, "cublasLtMatmulPreferenceCreate");
+  load(api.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+  load(api.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+  load(api.find_algorithm, "cublasLtMatmulAlgoGetHeuristic");
+  load(api.matmul, "cublasLtMatmul");
+  return api;
+}
+
+const CublasLtApi& api() {
+  static const CublasLtApi loaded = load_api();
+  return loaded;
+}
+
+void checked(cublasStatus_t status, const char* what) {
+  check(status == CUBLAS_STATUS_SUCCESS, "cublaslt: {}: {}", what, api().status_string(status));
+}
+
+// Owns what the library makes.
+template <class T, auto destroy>
 struct Deleter {
   using pointer = T;
-  void operator()(T object) const { destroy(object); }
+  void operator()(T object) const { (api().*destroy)(object); }
 };
-using Handle = std::unique_ptr<cublasLtHandle_t, Deleter<cublasLtHandle_t, cublasLtDestroy>>;
-using Operation =
-    std::unique_ptr<cublasLtMatmulDesc_t, Deleter<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>>;
-using Layout = std::unique_ptr<cublasLtMatrixLayout_t,
-                               Deleter<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>>;
-using Preference =
-    std::unique_ptr<cublasLtMatmulPreference_t,
-                    Deleter<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>>;
+template <class T, auto destroy>
+using Owned = std::unique_ptr<T, Deleter<T, destroy>>;
+using Handle = Owned<cublasLtHandle_t, &CublasLtApi::destroy>;
+using Operation = Owned<cublasLtMatmulDesc_t, &CublasLtApi::operation_destroy>;
+using Layout = Owned<cublasLtMatrixLayout_t, &CublasLtApi::layout_destroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, &CublasLtApi::preference_destroy>;
 
 // What an algorithm is chosen by.
 struct Key {
@@ -80,12 +136,12 @@ Key key_of(const MatmulArgs& p, bool tf32) {
 
 template <class T>
 void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, T value) {
-  checked(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof value),
+  checked(api().operation_set(operation.get(), attribute, &value, sizeof value),
           "describing a product");
 }
 template <class T>
 void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  checked(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+  checked(api().preference_set(preference.get(), attribute, &value, sizeof value),
           "stating preferences");
 }
 
@@ -95,7 +151,7 @@ Operation make_operation(const Key& key) {
                                       : key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
                                                  : CUBLAS_COMPUTE_32F;
   cublasLtMatmulDesc_t raw = nullptr;
-  checked(cublasLtMatmulDescCreate(&raw, compute, wide ? CUDA_R_64F : CUDA_R_32F),
+  checked(api().operation_create(&raw, compute, wide ? CUDA_R_64F : CUDA_R_32F),
           "describing a product");
   Operation operation(raw);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -107,17 +163,17 @@ Operation make_operation(const Key& key) {
 // Of a row-major [rows, columns] matrix.
 Layout make_layout(DType dtype, int64_t rows, int64_t columns, int64_t stride) {
   cublasLtMatrixLayout_t raw = nullptr;
-  checked(
-      cublasLtMatrixLayoutCreate(&raw, cuda_type(dtype), uint64_t(columns), uint64_t(rows), stride),
-      "describing a matrix");
+  checked(api().layout_create(&raw, cuda_type(dtype), uint64_t(columns), uint64_t(rows), stride),
+          "describing a matrix");
   return Layout(raw);
 }
 
 Preference make_preference(const Key& key) {
   cublasLtMatmulPreference_t raw = nullptr;
-  checked(cublasLtMatmulPreferenceCreate(&raw), "stating preferences");
+  checked(api().preference_create(&raw), "stating preferences");
   Preference preference(raw);
-  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(kCublasLtWorkspaceBytes));
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+      uint64_t(kCublasLtWorkspaceBytes - kCublasLtAlignment));
   // Parts of a sum that is split are added in f32, not in the dtype of c.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
@@ -133,7 +189,7 @@ class CublasLt {
  public:
   CublasLt() {
     cublasLtHandle_t raw = nullptr;
-    checked(cublasLtCreate(&raw), "starting the library");
+    checked(api().create(&raw), "starting the library");
     handle_.reset(raw);
   }
 
@@ -156,14 +212,14 @@ class CublasLt {
               .algorithm = {}};
     cublasLtMatmulHeuristicResult_t best{};
     int found = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+    const cublasStatus_t status = api().find_algorithm(
         handle(), plan.operation.get(), plan.first.get(), plan.second.get(), plan.result.get(),
         plan.result.get(), make_preference(key).get(), 1, &best, &found);
     check(status == CUBLAS_STATUS_SUCCESS && found == 1,
           "matmul: cuBLASLt has no algorithm for {} to {}, {} x {} x {} with rows {}, {} and {} "
           "apart: {}",
           key.in, key.out, key.m, key.k, key.n, key.lda, key.ldb, key.ldc,
-          cublasLtGetStatusString(status));
+          api().status_string(status));
     plan.algorithm = best.algo;
     return plan;
   }
@@ -176,10 +232,13 @@ template <class Scale>
 void run(Context& ctx, CublasLt& library, const Plan& plan, const MatmulArgs& p,
          const Tensor& workspace) {
   const Scale one = 1, beta = p.accumulate ? 1 : 0;
-  checked(cublasLtMatmul(library.handle(), plan.operation.get(), &one, p.b.raw(), plan.first.get(),
-                         p.a.raw(), plan.second.get(), &beta, p.c.raw(), plan.result.get(),
-                         p.c.raw(), plan.result.get(), &plan.algorithm, workspace.raw(),
-                         workspace.bytes(), static_cast<cudaStream_t>(ctx.pool().stream())),
+  void* scratch = workspace.raw();
+  size_t bytes = workspace.bytes();
+  std::align(kCublasLtAlignment, bytes - kCublasLtAlignment, scratch, bytes);
+  checked(api().matmul(library.handle(), plan.operation.get(), &one, p.b.raw(), plan.first.get(),
+                       p.a.raw(), plan.second.get(), &beta, p.c.raw(), plan.result.get(), p.c.raw(),
+                       plan.result.get(), &plan.algorithm, scratch, bytes,
+                       static_cast<cudaStream_t>(ctx.pool().stream())),
           "matmul");
 }
 

@@ -11,8 +11,9 @@ struct CublasLtOptions {
       false;  // f32 products round their factors to 10 bits of mantissa: several times faster
 };
 
-// Scratch memory of a product; what NVIDIA advises for Hopper.
-inline constexpr size_t kCublasLtWorkspaceBytes = size_t{32} << 20;
+// Scratch memory of a product: what NVIDIA advises for Hopper, and room to align it.
+inline constexpr size_t kCublasLtAlignment = 256;
+inline constexpr size_t kCublasLtWorkspaceBytes = (size_t{32} << 20) + kCublasLtAlignment;
 
 // f32, bf16 (accumulated in f32) and f64, which has no bias. The bias has the dtype of c and is
 // added in the product's epilogue. The algorithm is chosen once for a shape, its strides,
