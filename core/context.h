@@ -79,6 +79,9 @@ class Context {
   // f32 [] on the device with the value; for scalars such as the gradient of a loss.
   Tensor scalar(float value);
 
+  // Waits for every kernel and copy that was started.
+  void synchronize() { pool_->segments().synchronize(); }
+
   MemoryPool& pool() { return *pool_; }
   Ledger& ledger() { return pool_->ledger(); }
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/program/program.h"
+#include "train/device_option.h"
 #include "train/generator.h"
 #include "train/load_model.h"
 #include "train/setup.h"
@@ -51,13 +52,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--precision", arguments.precision, "of weights and activations")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, DType>{{"fp32", DType::f32}, {"bf16", DType::bf16}}));
-  app.add_option("--device", arguments.run.device, "auto: cuda where there is a GPU")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, DeviceChoice>{{"auto", DeviceChoice::automatic},
-                                              {"cpu", DeviceChoice::cpu},
-                                              {"cuda", DeviceChoice::cuda},
-                                              {"simt", DeviceChoice::simt}}))
-      ->capture_default_str();
+  add_device_option(app, arguments.run);
   app.add_option("--threads", arguments.run.threads, "0: one for each core")
       ->check(CLI::Range(0, 4096));
 }

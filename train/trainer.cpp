@@ -3,8 +3,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "kernels/launch/cpu/isa.h"
-#include "kernels/launch/cpu/peak.h"
+#include "kernels/launch/device_peak.h"
 #include "model/flops.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
@@ -84,8 +83,11 @@ void Trainer::report(const StepResult& result, double seconds) {
       learning_rate(config_.schedule, config_.optimizer.lr, step_ - 1, config_.training.steps);
   record.step_ms = seconds * 1e3;
   record.tokens_per_second = double(config_.tokens_per_step()) / seconds;
-  record.model_flops_utilization = training_flops_per_token(config_.model, config_.model.context) *
-                                   record.tokens_per_second / peak_flops_;
+  if (peak_flops_ > 0) {
+    record.model_flops_utilization =
+        training_flops_per_token(config_.model, config_.model.context) * record.tokens_per_second /
+        peak_flops_;
+  }
   record.peak_bytes = ctx_.ledger().peak();
   record.peak_by_tag = ctx_.ledger().peak_by_tag();
   metrics_->write(record);
@@ -146,7 +148,7 @@ Trainer::Trainer(const RunConfig& config, bool resume)
   metrics_.emplace(folder() / "metrics.jsonl", step_);
   if (config.evaluation.every > 0) evaluation_.emplace(open_evaluation(config));
   const DType dtype = compute_options(config).dtype;
-  peak_flops_ = measure_peak_flops(ctx_.isa(), ctx_.threads(), dtype);
+  peak_flops_ = device_peak_flops(ctx_, dtype);
 }
 
 bool Trainer::restore() {
@@ -177,10 +179,10 @@ bool Trainer::restore() {
 void Trainer::announce() {
   if (!config_.logging.console) return;
   console_.say(fmt::format(
-      "{}: {} parameters, {} x {} tokens a step, {} threads ({}), peak {:.0f} GFLOP/s in {}",
-      config_.run.name, format_count(double(parameter_count(model_.parameters()))),
-      config_.sequences_per_step(), config_.model.context, ctx_.threads(), isa_name(ctx_.isa()),
-      peak_flops_ * 1e-9, config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32"));
+      "{}: {} parameters, {} x {} tokens a step, {}, peak {:.0f} GFLOP/s in {}", config_.run.name,
+      format_count(double(parameter_count(model_.parameters()))), config_.sequences_per_step(),
+      config_.model.context, device_description(ctx_), peak_flops_ * 1e-9,
+      config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32"));
 }
 
 }  // namespace tessera

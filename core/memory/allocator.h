@@ -24,6 +24,8 @@ class SegmentAllocator {
   virtual void copy_out(std::byte* host, const std::byte* from, size_t bytes) = 0;
   virtual void fill(std::byte* to, std::byte value, size_t bytes) = 0;
 
+  // Waits for all of it.
+  virtual void synchronize() {}
   // The cudaStream_t that kernels and copies are ordered by; nullptr on host devices.
   virtual void* stream() const { return nullptr; }
 };

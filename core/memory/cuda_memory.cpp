@@ -84,6 +84,7 @@ class CudaAllocator final : public SegmentAllocator {
   void fill(std::byte* to, std::byte value, size_t bytes) override {
     checked(cudaMemsetAsync(to, int(value), bytes, stream_), "fill");
   }
+  void synchronize() override { checked(cudaStreamSynchronize(stream_), "kernels"); }
   void* stream() const override { return stream_; }
 
  private:

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <array>
+
 #include "core/autograd/engine.h"
+#include "core/transfer.h"
 #include "kernels/attention/op.h"
 #include "kernels/elementwise/kernel.h"
 #include "tests/bench/benchmarks.h"
@@ -12,8 +15,9 @@ namespace {
 Tensor random_tensor(Context& ctx, const Shape& shape, DType dtype, std::string_view name) {
   const Tensor wide = ctx.empty(shape, DType::f32);
   const Philox random(1, purpose_id(name), 0);
-  for (int64_t i = 0; i < wide.elements(); ++i)
-    wide.data<float>()[i] = float(random.normal(uint64_t(i)));
+  std::vector<float> values(size_t(wide.elements()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float(random.normal(i));
+  upload(wide, values.data());
   if (dtype == DType::f32) return wide;
   Tensor narrow = ctx.empty(shape, dtype);
   convert(ctx, narrow, wide);
@@ -21,10 +25,7 @@ Tensor random_tensor(Context& ctx, const Shape& shape, DType dtype, std::string_
 }
 
 Segments one_segment(Context& ctx, int64_t length) {
-  Tensor offsets = ctx.empty({2}, DType::i32);
-  offsets.data<int32_t>()[0] = 0;
-  offsets.data<int32_t>()[1] = int32_t(length);
-  return {std::move(offsets), length};
+  return {int_tensor(ctx, std::array{0, int32_t(length)}), length};
 }
 
 struct Case {
@@ -36,7 +37,7 @@ struct Case {
 
 void bench_one(const Settings& settings, const AttentionSettings& attention_settings, const Case& c,
                Stopwatch& watch, const Report& report) {
-  Context ctx(settings.context());
+  Context ctx(settings.context);
   const int64_t heads = attention_settings.heads, kv_heads = attention_settings.kv_heads;
   const Shape shape{c.length, (heads + 2 * kv_heads) * c.head_dim};
   const Tensor values = random_tensor(ctx, shape, c.dtype, "qkv");
@@ -54,7 +55,7 @@ void bench_one(const Settings& settings, const AttentionSettings& attention_sett
     const GradMode off(ctx, false);
     attention(ctx, Var(values), segments, heads, kv_heads, options);
   };
-  const Measurement forward_time = watch.measure(forward);
+  const Measurement forward_time = watch.measure(ctx, forward);
   report.row({what + " forward", c.dtype, flops, forward_time}, watch.peaks());
 
   // Backward is the rest of forward + backward. The variable is a segment input, so that its
@@ -65,7 +66,7 @@ void bench_one(const Settings& settings, const AttentionSettings& attention_sett
     const Var out = attention(ctx, qkv, segments, heads, kv_heads, options);
     backward(ctx, std::span(&out, 1), {upstream}, add_into);
   };
-  Measurement time = watch.measure(both);
+  Measurement time = watch.measure(ctx, both);
   time.seconds -= forward_time.seconds;
   time.fastest -= forward_time.seconds;
   time.slowest -= forward_time.seconds;

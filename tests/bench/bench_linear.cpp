@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/linear/kernel.h"
 #include "tests/bench/benchmarks.h"
@@ -11,8 +12,9 @@ namespace {
 Tensor random_matrix(Context& ctx, int64_t rows, int64_t columns, DType dtype) {
   const Tensor wide = ctx.empty({rows, columns}, DType::f32);
   const Philox random(1, purpose_id("bench/linear"), 0);
-  for (int64_t i = 0; i < wide.elements(); ++i)
-    wide.data<float>()[i] = random.uniform(uint64_t(i)) - 0.5f;
+  std::vector<float> values(size_t(wide.elements()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = random.uniform(i) - 0.5f;
+  upload(wide, values.data());
   if (dtype == DType::f32) return wide;
   Tensor narrow = ctx.empty(wide.shape(), dtype);
   convert(ctx, narrow, wide);
@@ -26,7 +28,7 @@ struct Layer {
 
 void bench_layer(const Settings& settings, const Layer& layer, DType dtype, Stopwatch& watch,
                  const Report& report) {
-  Context ctx(settings.context());
+  Context ctx(settings.context);
   const Tensor x = random_matrix(ctx, layer.rows, layer.in, dtype),
                w = random_matrix(ctx, layer.out, layer.in, dtype);
   const Tensor y = random_matrix(ctx, layer.rows, layer.out, dtype);
@@ -35,7 +37,7 @@ void bench_layer(const Settings& settings, const Layer& layer, DType dtype, Stop
   const auto time = [&](const char* what, const MatmulArgs& args) {
     const std::string name = fmt::format("{} {} x {} x {} {} {}", layer.name, layer.rows, layer.in,
                                          layer.out, name_of(dtype), what);
-    report.row({name, dtype, flops, watch.measure([&] { matmul(ctx, args); })}, watch.peaks());
+    report.row({name, dtype, flops, watch.measure(ctx, [&] { matmul(ctx, args); })}, watch.peaks());
   };
   time("forward", {.a = x, .b = w, .c = y, .transpose_b = true});
   time("input gradient", {.a = y, .b = w, .c = x});

@@ -1,12 +1,11 @@
 // bench: how fast this machine runs attention, linear layers and whole training steps.
 #include <fmt/format.h>
-#include <omp.h>
-
-#include <map>
 
 #include "core/program/program.h"
 #include "kernels/launch/cpu/isa.h"
 #include "tests/bench/benchmarks.h"
+#include "train/device_option.h"
+#include "train/setup.h"
 
 namespace tessera::bench {
 namespace {
@@ -14,8 +13,8 @@ namespace {
 struct Arguments {
   std::vector<std::string> dtypes = {"f32", "bf16"}, shapes = {"a", "b", "c"};
   std::string isa = "best";
+  RunSection run;  // device and threads
   AttentionSettings attention;
-  int threads = 0;
   double seconds = 2;
   bool json = false, kernels = false;
 };
@@ -25,8 +24,8 @@ Settings settings_of(const Arguments& arguments) {
   for (const std::string& dtype : arguments.dtypes) {
     settings.dtypes.push_back(dtype == "f32" ? DType::f32 : DType::bf16);
   }
-  settings.threads = arguments.threads > 0 ? arguments.threads : omp_get_num_procs();
-  settings.isa = arguments.isa == "best" ? best_isa() : parse_isa(arguments.isa);
+  settings.context = context_options(arguments.run);
+  if (arguments.isa != "best") settings.context.isa = parse_isa(arguments.isa);
   return settings;
 }
 
@@ -35,7 +34,8 @@ void declare_common(CLI::App& app, Arguments& arguments) {
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--threads", arguments.threads, "0: one for each core")
+  add_device_option(app, arguments.run);
+  app.add_option("--threads", arguments.run.threads, "0: one for each core")
       ->check(CLI::Range(0, 4096));
   app.add_option("--isa", arguments.isa, "best, avx2, avx512 or avx512_bf16")
       ->capture_default_str();
@@ -75,20 +75,23 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"flash", "standard"}))
       ->capture_default_str();
   CLI::App* linear = app.add_subcommand("linear", "the linear layers of the step's shapes");
+  CLI::App* memory = app.add_subcommand("memory", "kernels that move data, in shares of a copy");
   CLI::App* step = app.add_subcommand("step", "whole training steps");
   for (CLI::App* part : {linear, step}) {
-    part->add_option("--shape", arguments.shapes, "a (0.8M parameters), b (8.3M), c (33.7M)")
+    part->add_option("--shape", arguments.shapes,
+                     "a (0.8M parameters), b (8.3M), c (33.7M), 1b (Llama 3.2 1B)")
         ->delimiter(',')
-        ->check(CLI::IsMember({"a", "b", "c"}))
+        ->check(CLI::IsMember({"a", "b", "c", "1b"}))
         ->capture_default_str();
   }
   step->add_flag("--kernels", arguments.kernels, "show where the time goes");
   return tessera::run_program(app, argc, argv, [&] {
     const Settings settings = settings_of(arguments);
-    Stopwatch watch(settings.isa, settings.threads, arguments.seconds);
+    Stopwatch watch(settings.context, arguments.seconds);
     const Report report(arguments.json);
     if (*attention) bench_attention(settings, arguments.attention, watch, report);
     if (*linear) bench_linear(settings, arguments.shapes, watch, report);
+    if (*memory) bench_memory(settings, watch, report);
     if (*step) bench_step(settings, arguments.shapes, arguments.kernels, watch, report);
   });
 }

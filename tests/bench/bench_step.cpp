@@ -52,14 +52,14 @@ double process_memory() {
 void bench_one(const Settings& settings, const std::string& name, DType dtype, bool kernels,
                Stopwatch& watch, const Report& report) {
   const StepShape shape = step_shape(name);
-  Context ctx(settings.context());
+  Context ctx(settings.context);
   const Llama model(ctx, shape.model, {.dtype = dtype});
   AdamW optimizer(ctx, model.parameters(), {});
   initialize(ctx, model.parameters(), 1);
   optimizer.copy_masters(ctx);
   const Batch batch = random_batch(shape);
   const auto step = [&] { training_step(ctx, model, optimizer, std::span(&batch, 1), 3e-4, {}); };
-  const Measurement time = watch.measure(step);
+  const Measurement time = watch.measure(ctx, step);
 
   const double tokens = double(shape.batch * shape.model.context);
   const double flops = training_flops_per_token(shape.model, shape.model.context) * tokens;
@@ -70,7 +70,7 @@ void bench_one(const Settings& settings, const std::string& name, DType dtype, b
               {"process_peak_mib", process_memory()}});
   if (!kernels || report.json()) return;
   constexpr int kSteps = 5;
-  CostTable table;
+  CostTable table([&] { ctx.synchronize(); });
   ctx.set_kernel_log(&table);
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < kSteps; ++i) step();

@@ -11,9 +11,7 @@ namespace tessera::bench {
 
 struct Settings {
   std::vector<DType> dtypes;
-  int threads = 1;
-  Isa isa = Isa::avx2;
-  ContextOptions context() const { return {.threads = threads, .isa = isa, .seed = 1}; }
+  ContextOptions context;
 };
 
 struct AttentionSettings {
@@ -32,7 +30,10 @@ void bench_attention(const Settings& settings, const AttentionSettings& attentio
 void bench_linear(const Settings& settings, const std::vector<std::string>& shapes,
                   Stopwatch& watch, const Report& report);
 
-// Whole training steps of the shapes a, b and c; with `kernels`, where the time goes.
+// The kernels that move data rather than compute, on tensors far larger than caches.
+void bench_memory(const Settings& settings, Stopwatch& watch, const Report& report);
+
+// Whole training steps of the shapes a, b, c and 1b; with `kernels`, where the time goes.
 void bench_step(const Settings& settings, const std::vector<std::string>& shapes, bool kernels,
                 Stopwatch& watch, const Report& report);
 

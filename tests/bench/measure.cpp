@@ -4,7 +4,8 @@
 #include <chrono>
 #include <vector>
 
-#include "kernels/launch/cpu/peak.h"
+#include "kernels/elementwise/kernel.h"
+#include "kernels/launch/device_peak.h"
 
 namespace tessera::bench {
 namespace {
@@ -23,24 +24,50 @@ double percentile(std::vector<double>& sorted, double share) {
   return sorted[std::min(sorted.size() - 1, size_t(share * double(sorted.size())))];
 }
 
+// Seconds of a call, as the mean of `calls` in a row.
+double time_calls(Context& ctx, const std::function<void()>& body, int calls) {
+  const auto begin = Clock::now();
+  for (int i = 0; i < calls; ++i) body();
+  ctx.synchronize();
+  return seconds_since(begin) / calls;
+}
+
+// So many calls that they take kBatch seconds, on a device that is waited for; else 1.
+int calls_in_a_row(Context& ctx, const std::function<void()>& body) {
+  constexpr double kBatch = 0.01;
+  if (ctx.device() != Device::cuda) return 1;
+  return std::max(1, int(kBatch / time_calls(ctx, body, 3)));
+}
+
 }  // namespace
 
-Stopwatch::Stopwatch(Isa isa, int threads, double seconds)
-    : isa_(isa), threads_(threads), seconds_(seconds) {
-  for (int i = 0; i < 5; ++i) speed_now();
+Stopwatch::Stopwatch(const ContextOptions& options, double seconds)
+    : ctx_(options), seconds_(seconds) {
   for (int i = 0; i < 5; ++i) {
-    peaks_.bf16 = std::max(peaks_.bf16, measure_peak_flops(isa_, threads_, DType::bf16));
+    speed_now();
+    peaks_.bf16 = std::max(peaks_.bf16, device_peak_flops(ctx_, DType::bf16));
   }
 }
 
-double Stopwatch::speed_now() {
-  const double now = measure_peak_flops(isa_, threads_, DType::f32);
-  peaks_.f32 = std::max(peaks_.f32, now);
-  return now / peaks_.f32;
+const Peaks& Stopwatch::peaks_with_copy() {
+  if (peaks_.copy > 0) return peaks_;
+  constexpr int64_t kElements = int64_t{32} << 20;
+  const Tensor from = ctx_.zeros({kElements}, DType::f32), to = ctx_.zeros({kElements}, DType::f32);
+  const Measurement time = measure(ctx_, [&] { convert(ctx_, to, from); });
+  peaks_.copy = double(from.bytes() + to.bytes()) / time.fastest;
+  return peaks_;
 }
 
-Measurement Stopwatch::measure(const std::function<void()>& body) {
-  body();
+double Stopwatch::speed_now() {
+  if (ctx_.device() != Device::cpu && peaks_.f32 > 0) return 1;
+  const double now = device_peak_flops(ctx_, DType::f32);
+  peaks_.f32 = std::max(peaks_.f32, now);
+  return peaks_.f32 > 0 ? now / peaks_.f32 : 1;
+}
+
+Measurement Stopwatch::measure(Context& ctx, const std::function<void()>& body) {
+  time_calls(ctx, body, 1);
+  const int in_a_row = calls_in_a_row(ctx, body);
   Measurement result;
   std::vector<double> clean, all;
   double clean_seconds = 0;
@@ -50,9 +77,7 @@ Measurement Stopwatch::measure(const std::function<void()>& body) {
     std::vector<double> calls;
     const auto window = Clock::now();
     do {
-      const auto begin = Clock::now();
-      body();
-      calls.push_back(seconds_since(begin));
+      calls.push_back(time_calls(ctx, body, in_a_row));
     } while (seconds_since(window) < kWindow);
     const double length = seconds_since(window);
     const double after = speed_now();

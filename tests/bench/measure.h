@@ -1,17 +1,17 @@
-// Timing on a shared machine: many short windows, each between two bursts that tell whether the
-// machine ran at full speed; windows where it did not are dropped.
+// Timing on a shared machine: many short windows, on the CPU each between two bursts that tell
+// whether the machine ran at full speed; windows where it did not are dropped.
 #pragma once
 
 #include <functional>
 
-#include "core/dtype.h"
-#include "core/isa.h"
+#include "core/context.h"
 
 namespace tessera::bench {
 
-// FLOP/s of this machine on the threads in use, the best seen so far in this process.
+// What the device can do at most: FLOP/s, on the CPU the best seen so far in this process; and
+// bytes/s of a large copy, read and written both counted.
 struct Peaks {
-  double f32 = 0, bf16 = 0;
+  double f32 = 0, bf16 = 0, copy = 0;
   double of(DType dtype) const { return dtype == DType::bf16 ? bf16 : f32; }
 };
 
@@ -25,20 +25,24 @@ struct Measurement {
 class Stopwatch {
  public:
   // `seconds`: how long to measure each function, in clean windows.
-  Stopwatch(Isa isa, int threads, double seconds);
+  Stopwatch(const ContextOptions& options, double seconds);
 
+  // Of the device, `copy` not yet measured.
   const Peaks& peaks() const { return peaks_; }
-  // Calls `body` once to warm up, then times it until enough clean windows have passed; gives up on
-  // cleanliness (all windows count, `dropped` says how many were not clean) after six times that
-  // long.
-  Measurement measure(const std::function<void()>& body);
+  // Copies 256 MiB to find out, the first time.
+  const Peaks& peaks_with_copy();
+
+  // Calls `body`, which works on ctx, once to warm up, then times it until enough clean windows
+  // have passed; gives up on cleanliness (all windows count, `dropped` says how many were not
+  // clean) after six times that long. On `cuda` a time is the mean of so many calls in a row that
+  // waiting for the device does not matter.
+  Measurement measure(Context& ctx, const std::function<void()>& body);
 
  private:
-  // The f32 burst now, as a share of the best one.
+  // The f32 burst now, as a share of the best one; 1 where the machine is not shared.
   double speed_now();
 
-  Isa isa_;
-  int threads_;
+  Context ctx_;  // for the peaks alone
   double seconds_;
   Peaks peaks_;
 };

@@ -4,34 +4,73 @@
 
 namespace tessera::bench {
 
+namespace {
+
+nlohmann::ordered_json timing_of(const Row& row) {
+  return {{"name", row.name},
+          {"dtype", name_of(row.dtype)},
+          {"ms", row.time.seconds * 1e3},
+          {"p10_ms", row.time.fastest * 1e3},
+          {"p90_ms", row.time.slowest * 1e3},
+          {"calls", row.time.calls},
+          {"windows", row.time.windows},
+          {"windows_dropped", row.time.dropped}};
+}
+
+void print_columns(const char* rate) {
+  fmt::print("{:<52} {:>10} {:>10} {:>10} {:>9}\n", "", "ms", "p10..p90", rate, "of peak");
+}
+
+// One line of the table; `rate` in giga-units a second.
+void print_row(const Row& row, double rate, double share) {
+  fmt::print("{:<52} {:>10.3f} {:>10} {:>10.1f} {:>8.1f}%{}\n", row.name, row.time.seconds * 1e3,
+             fmt::format("{:.1f}..{:.1f}", row.time.fastest * 1e3, row.time.slowest * 1e3),
+             rate * 1e-9, share * 100, row.time.dropped == row.time.windows ? "  (noisy)" : "");
+}
+
+}  // namespace
+
 void Report::heading(const Peaks& peaks, const std::string& text) const {
   if (json_) return;
-  fmt::print("{}\npeak measured in this run: {:.0f} GFLOP/s f32, {:.0f} bf16\n", text,
-             peaks.f32 * 1e-9, peaks.bf16 * 1e-9);
-  fmt::print("{:<52} {:>10} {:>10} {:>10} {:>9}\n", "", "ms", "p10..p90", "GFLOP/s", "of peak");
+  fmt::print("{}\npeak: {:.0f} GFLOP/s f32, {:.0f} bf16\n", text, peaks.f32 * 1e-9,
+             peaks.bf16 * 1e-9);
+  print_columns("GFLOP/s");
 }
 
 void Report::row(const Row& row, const Peaks& peaks, const nlohmann::ordered_json& extra) const {
-  const double rate = row.flops / row.time.seconds, share = rate / peaks.of(row.dtype);
+  const double rate = row.flops / row.time.seconds;
+  const double share = peaks.of(row.dtype) > 0 ? rate / peaks.of(row.dtype) : 0;
   if (json_) {
-    nlohmann::ordered_json record = {{"name", row.name},
-                                     {"dtype", name_of(row.dtype)},
-                                     {"ms", row.time.seconds * 1e3},
-                                     {"p10_ms", row.time.fastest * 1e3},
-                                     {"p90_ms", row.time.slowest * 1e3},
-                                     {"gflops", rate * 1e-9},
-                                     {"share_of_peak", share},
-                                     {"peak_f32_gflops", peaks.f32 * 1e-9},
-                                     {"peak_bf16_gflops", peaks.bf16 * 1e-9},
-                                     {"calls", row.time.calls},
-                                     {"windows", row.time.windows},
-                                     {"windows_dropped", row.time.dropped}};
+    nlohmann::ordered_json record = timing_of(row);
+    record.update({{"gflops", rate * 1e-9},
+                   {"share_of_peak", share},
+                   {"peak_f32_gflops", peaks.f32 * 1e-9},
+                   {"peak_bf16_gflops", peaks.bf16 * 1e-9}});
     if (!extra.is_null()) record.update(extra);
     fmt::print("{}\n", record.dump());
   } else {
-    fmt::print("{:<52} {:>10.3f} {:>10} {:>10.1f} {:>8.1f}%{}\n", row.name, row.time.seconds * 1e3,
-               fmt::format("{:.1f}..{:.1f}", row.time.fastest * 1e3, row.time.slowest * 1e3),
-               rate * 1e-9, share * 100, row.time.dropped == row.time.windows ? "  (noisy)" : "");
+    print_row(row, rate, share);
+  }
+  std::fflush(stdout);
+}
+
+void Report::memory_heading(const Peaks& peaks, const std::string& text) const {
+  if (json_) return;
+  fmt::print("{}\npeak: {:.1f} GB/s, a copy of 128 MiB, read and written\n", text,
+             peaks.copy * 1e-9);
+  print_columns("GB/s");
+}
+
+void Report::memory_row(const Row& row, const Peaks& peaks) const {
+  const double rate = row.bytes / row.time.seconds;
+  if (json_) {
+    nlohmann::ordered_json record = timing_of(row);
+    record.update({{"gigabytes_per_second", rate * 1e-9},
+                   {"share_of_copy", rate / peaks.copy},
+                   {"copy_gigabytes_per_second", peaks.copy * 1e-9}});
+    fmt::print("{}\n", record.dump());
+  } else {
+    print_row(row, rate, rate / peaks.copy);
   }
   std::fflush(stdout);
 }

@@ -13,6 +13,7 @@ struct Row {
   DType dtype = DType::f32;
   double flops = 0;  // of one call
   Measurement time;
+  double bytes = 0;  // of one call, for memory_row()
 };
 
 class Report {
@@ -22,6 +23,9 @@ class Report {
   void heading(const Peaks& peaks, const std::string& text) const;
   // GFLOP/s and the share of the peak in the row's dtype. `extra` is added to the JSON object.
   void row(const Row& row, const Peaks& peaks, const nlohmann::ordered_json& extra = {}) const;
+  // GB/s and the share of a copy's, for kernels that move data.
+  void memory_heading(const Peaks& peaks, const std::string& text) const;
+  void memory_row(const Row& row, const Peaks& peaks) const;
   bool json() const { return json_; }
 
  private:

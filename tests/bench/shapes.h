@@ -12,8 +12,8 @@ struct StepShape {
   int64_t batch;  // sequences
 };
 
-// "a": 0.8M parameters at context 64, "b": 8.3M at 256, "c": 33.7M at 1024. Untied, no grouped
-// queries. Throws Error for another name.
+// "a": 0.8M parameters at context 64, "b": 8.3M at 256, "c": 33.7M at 1024; untied, no grouped
+// queries. "1b": Llama 3.2 1B at 4096, for GPUs. Throws Error for another name.
 StepShape step_shape(const std::string& name);
 
 }  // namespace tessera::bench

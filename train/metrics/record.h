@@ -12,7 +12,7 @@ struct StepRecord {
   double loss = 0, grad_norm = 0, lr = 0;
   double step_ms = 0;
   double tokens_per_second = 0;
-  double model_flops_utilization = 0;  // share of the measured peak; see model/flops.h
+  double model_flops_utilization = 0;  // share of the peak; see model/flops.h. 0: no peak is known
   int64_t peak_bytes = 0;              // of the ledger, since the run began
   BytesByTag peak_by_tag{};
 };

@@ -13,6 +13,7 @@ void CostTable::begin(std::string_view, std::string_view kernel, const KernelCos
 
 void CostTable::end() {
   if (--depth_ > 0) return;
+  if (settle_) settle_();
   open_->seconds += std::chrono::duration<double>(Clock::now() - begin_).count();
 }
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "core/context.h"
 
@@ -11,6 +13,9 @@ namespace tessera {
 
 class CostTable final : public KernelLog {
  public:
+  // `settle` waits for a kernel's end, so that its time is its own.
+  explicit CostTable(std::function<void()> settle = {}) : settle_(std::move(settle)) {}
+
   struct Row {
     int64_t calls = 0;
     double flops = 0, bytes = 0, seconds = 0;
@@ -25,6 +30,7 @@ class CostTable final : public KernelLog {
 
  private:
   using Clock = std::chrono::steady_clock;
+  std::function<void()> settle_;
   std::map<std::string, Row, std::less<>> rows_;
   Row* open_ = nullptr;
   int depth_ = 0;  // kernels inside a kernel belong to the outer one

@@ -1,0 +1,27 @@
+#include "kernels/launch/device_peak.h"
+
+#include "kernels/launch/cpu/isa.h"
+#include "kernels/launch/cpu/peak.h"
+#ifdef TESSERA_WITH_CUDA
+#include "kernels/launch/cuda/properties.h"
+#endif
+
+namespace tessera {
+
+double device_peak_flops(const Context& ctx, DType dtype) {
+  if (ctx.device() == Device::cpu) return measure_peak_flops(ctx.isa(), ctx.threads(), dtype);
+#ifdef TESSERA_WITH_CUDA
+  if (ctx.device() == Device::cuda) return cuda_properties().peak_flops(dtype);
+#endif
+  return 0;
+}
+
+std::string device_description(const Context& ctx) {
+#ifdef TESSERA_WITH_CUDA
+  if (ctx.device() == Device::cuda) return cuda_properties().name;
+#endif
+  if (ctx.device() == Device::simt) return "emulated CUDA";
+  return fmt::format("{} threads ({})", ctx.threads(), isa_name(ctx.isa()));
+}
+
+}  // namespace tessera

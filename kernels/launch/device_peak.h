@@ -1,0 +1,17 @@
+// The arithmetic peak of a context's device: what MFU and benchmarks are shares of.
+#pragma once
+
+#include <string>
+
+#include "core/context.h"
+
+namespace tessera {
+
+// FLOP/s of dense products of the dtype: measured on `cpu` (see cpu/peak.h), computed from the
+// device's properties on `cuda`, 0 (there is none) on `simt`.
+double device_peak_flops(const Context& ctx, DType dtype);
+
+// "2 threads (avx512_bf16)", "NVIDIA H200", "emulated CUDA".
+std::string device_description(const Context& ctx);
+
+}  // namespace tessera
