@@ -34,11 +34,20 @@ void BankConflicts::add_lane(Site site, const void* warp, int lane, uint32_t liv
   access.addresses[lane] = address;
   access.lanes |= 1u << lane;
   access.bytes = bytes;
-  while (!partial.queue.empty() && partial.queue.front().lanes == live) {
+  while (!partial.queue.empty() && (live & ~partial.queue.front().lanes) == 0) {
     finish(site, partial.queue.front());
     partial.queue.pop_front();
     ++partial.first;
   }
+}
+
+void BankConflicts::end_block() {
+  for (const auto& [key, partial] : partial_) {
+    for (const Access& access : partial.queue) {
+      finish({key.first.first, key.first.second}, access);
+    }
+  }
+  partial_.clear();
 }
 
 // Hardware serves 8-byte accesses half a warp at a time, and 16-byte ones a quarter.
@@ -47,7 +56,11 @@ void BankConflicts::finish(Site site, const Access& access) {
   const uint32_t lanes = kBanks / phases;
   add_access(site);
   for (uint32_t phase = 0; phase < phases; ++phase) {
-    add_phase(site, std::span(access.addresses).subspan(phase * lanes, lanes), access.bytes);
+    std::vector<uint32_t> addresses;
+    for (uint32_t lane = phase * lanes; lane < (phase + 1) * lanes; ++lane) {
+      if (access.lanes >> lane & 1) addresses.push_back(access.addresses[lane]);
+    }
+    if (!addresses.empty()) add_phase(site, addresses, access.bytes);
   }
 }
 

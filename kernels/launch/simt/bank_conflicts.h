@@ -29,8 +29,8 @@ class BankConflicts {
   // k-th ones of all `live` lanes make up the k-th access of the warp.
   void add_lane(Site site, const void* warp, int lane, uint32_t live, uint32_t address,
                 uint32_t bytes);
-  // Forgets the accesses that not all lanes have made.
-  void end_block() { partial_.clear(); }
+  // Counts the accesses that only some lanes have made.
+  void end_block();
 
   // By "file:line".
   std::map<std::string, BankCount> counts() const;

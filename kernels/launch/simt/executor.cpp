@@ -185,6 +185,13 @@ void Executor::fiber_main() {
   std::abort();  // a finished fiber is never resumed
 }
 
+void Executor::stop(std::string error) {
+  error_ = std::move(error);
+  Fiber& fiber = *running_;
+  switch_to(fiber.coroutine, main_);
+  std::abort();
+}
+
 void Executor::finish_running() {
   Fiber& fiber = *running_;
   const uint32_t lane = 1u << fiber.lane;

@@ -56,6 +56,9 @@ class Executor {
   // Blocks the running thread until wake().
   void suspend(const Wait& wait);
   void wake(Fiber& fiber) { fiber.warp->runnable |= 1u << fiber.lane; }
+  // Ends the launch with an error of the running thread where no exception can be thrown. The
+  // thread is never resumed: what is on its stack must need no destructor.
+  [[noreturn]] void stop(std::string error);
   // Lets others run, always or at random.
   void yield(const char* operation, Site site);
   void maybe_yield(const char* operation, Site site);

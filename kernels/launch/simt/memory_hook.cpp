@@ -1,6 +1,8 @@
 #include "kernels/launch/simt/memory_hook.h"
 
 #include <bit>
+#include <string>
+#include <utility>
 
 #include "kernels/launch/simt/executor.h"
 
@@ -29,8 +31,16 @@ void on_memory_access(const void* p, size_t bytes, size_t align, bool writes, co
   if (address >= SharedMemory::kBytes) return;
   Fiber& fiber = *static_cast<Fiber*>(thread);
   if (!fiber.block->race.on()) return;
-  check_shared_access(fiber, uint32_t(address), uint32_t(bytes), uint32_t(align), writes,
-                      Site::of_code(code));
+  std::string error;
+  try {
+    check_shared_access(fiber, uint32_t(address), uint32_t(bytes), uint32_t(align), writes,
+                        Site::of_code(code));
+    return;
+  } catch (const Error& e) {
+    error = e.what();
+  }
+  // The compiler sees no call at an access, so that an exception could not pass.
+  fiber.block->executor->stop(std::move(error));
 }
 
 }  // namespace tessera::simt
