@@ -157,7 +157,7 @@ class Backward {
     });
   }
 
-  // dq = 0, lse and delta = rowsum(o * d_o) - d_lse for a block of queries and its
+  // lse and delta = rowsum(o * d_o) - d_lse for a block of queries and its
   // padding.
   void prepare(const Band& band, const Head& head, int64_t begin) const {
     const int64_t end = smaller(band.queries, begin + kQueryBlock);
@@ -181,15 +181,17 @@ class Backward {
       head.delta[row] = 0;
       head.lse[row] = T(kNothing);
     }
-    std::memset(head.dq + begin * head_.sum_stride, 0,
-                size_t((padded - begin) * head_.sum_stride) * sizeof(T));
   }
 
   void write_dq(const Band& band, const Head& head, int64_t begin) const {
     const int64_t end = smaller(band.queries, begin + kQueryBlock);
     for (int64_t row = begin; row < end; ++row) {
-      write_row(head.dq + row * head_.sum_stride, T(p_.scale),
-                row_of<S>(args_.dq, head.token + row, head.index), p_.head_dim);
+      S* dq = row_of<S>(args_.dq, head.token + row, head.index);
+      if (band.keys_of({row, row + 1}).empty()) {
+        zero_row(dq, p_.head_dim);
+      } else {
+        write_row(head.dq + row * head_.sum_stride, T(p_.scale), dq, p_.head_dim);
+      }
     }
   }
 
@@ -212,14 +214,24 @@ class Backward {
         if (!one_thread_) __atomic_store_n(h.progress + i, block + 1, __ATOMIC_RELEASE);
       }
     }
-    const int64_t token = p_.cu_k[segment] + b.keys.begin;
+    write_key_gradients(b);
+  }
+
+  void write_key_gradients(const KeyBlock& b) const {
+    const int64_t first = p_.cu_k[b.segment];
     const T* dk = reinterpret_cast<const T*>(b.scratch.dk);
     const T* dv = reinterpret_cast<const T*>(b.scratch.dv);
-    for (int64_t r = 0; r < b.keys.end - b.keys.begin; ++r) {
-      write_row(dk + r * head_.sum_stride, T(p_.scale), row_of<S>(args_.dk, token + r, kv_head),
-                p_.head_dim);
-      write_row(dv + r * head_.sum_stride, T(1 / (1 - p_.dropout)),
-                row_of<S>(args_.dv, token + r, kv_head), p_.head_dim);
+    for (int64_t key = b.keys.begin; key < b.keys.end; ++key) {
+      S* to_dk = row_of<S>(args_.dk, first + key, b.kv_head);
+      S* to_dv = row_of<S>(args_.dv, first + key, b.kv_head);
+      if (b.band.queries_of({key, key + 1}).empty()) {
+        zero_row(to_dk, p_.head_dim);
+        zero_row(to_dv, p_.head_dim);
+      } else {
+        const int64_t offset = (key - b.keys.begin) * head_.sum_stride;
+        write_row(dk + offset, T(p_.scale), to_dk, p_.head_dim);
+        write_row(dv + offset, T(1 / (1 - p_.dropout)), to_dv, p_.head_dim);
+      }
     }
   }
 
@@ -242,9 +254,6 @@ class Backward {
     pack_transposed(k, reinterpret_cast<E*>(b.scratch.keys), head_.steps);
     pack_transposed(v, reinterpret_cast<E*>(b.scratch.values), head_.steps);
     pack_panels(k, reinterpret_cast<E*>(b.scratch.key_panels), round_up(rows, kPack<E>));
-    const auto bytes = size_t(round_up(rows, kRowStep) * head_.sum_stride) * sizeof(T);
-    std::memset(b.scratch.dk, 0, bytes);
-    std::memset(b.scratch.dv, 0, bytes);
   }
 
   // One block of queries, from row `begin` of the segment, against the block of keys.
@@ -267,10 +276,11 @@ class Backward {
     const auto p = reinterpret_cast<const E*>(b.scratch.probabilities);
     const auto ds = reinterpret_cast<const E*>(b.scratch.d_scores);
     const Range block_rows{begin, begin + rows};
-    add_transposed(b, block_rows, p,
+    const bool first_head = head.index % group() == 0;
+    add_transposed(b, block_rows, first_head, p,
                    query_panels(b.scratch.d_output, b.scratch.d_output_panels, padded),
                    reinterpret_cast<T*>(b.scratch.dv));
-    add_transposed(b, block_rows, ds,
+    add_transposed(b, block_rows, first_head, ds,
                    query_panels(b.scratch.queries, b.scratch.query_panels, padded),
                    reinterpret_cast<T*>(b.scratch.dk));
   }
@@ -284,19 +294,24 @@ class Backward {
     }
   }
 
-  // sums[key] += sum over queries of a[query][key] * b[query].
-  void add_transposed(const KeyBlock& block, Range rows, const E* a, Panels<E> b, T* sums) const {
+  // sums[key] += sum over queries of a[query][key] * b[query]. Rows of the first head that see a
+  // key begin its sums.
+  void add_transposed(const KeyBlock& block, Range rows, bool first_head, const E* a, Panels<E> b,
+                      T* sums) const {
     const int64_t keys = block.keys.end - block.keys.begin;
     for (int64_t c = 0; c < head_.columns; c += kPanel<E>) {
       for (int64_t key = 0; key < keys; key += kTileRows) {
         const int64_t first = block.keys.begin + key;
         const Range tile{first, smaller(block.keys.end, first + kTileRows)};
-        const Range seen = shift(intersect(block.band.queries_of(tile), rows), -rows.begin);
+        const Range queries = block.band.queries_of(tile);
+        const Range seen = shift(intersect(queries, rows), -rows.begin);
         if (seen.empty()) continue;
-        multiply<Update::add>(tile_rows(keys - key), Operand<E>{a + key, 1, kScoreStride}, b,
-                              {c, smaller(head_.columns, c + kPanel<E>)},
-                              {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
-                              sums + key * head_.sum_stride, head_.sum_stride);
+        const bool first_rows = first_head && queries.begin >= rows.begin;
+        multiply(first_rows ? Update::set : Update::add, tile_rows(keys - key),
+                 Operand<E>{a + key, 1, kScoreStride}, b,
+                 {c, smaller(head_.columns, c + kPanel<E>)},
+                 {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
+                 sums + key * head_.sum_stride, head_.sum_stride);
       }
     }
   }
@@ -305,8 +320,8 @@ class Backward {
   void score_tile(const KeyBlock& b, const Head& head, int64_t begin, int64_t row,
                   int64_t rows) const {
     const int64_t query = begin + row, count = smaller(kTileRows, rows - row);
-    const Range visible =
-        shift(intersect(b.band.keys_of({query, query + count}), b.keys), -b.keys.begin);
+    const Range seen = b.band.keys_of({query, query + count});
+    const Range visible = shift(intersect(seen, b.keys), -b.keys.begin);
     if (visible.empty()) return;
     const Range columns = whole_units(visible);
     const int tile = tile_rows(rows - row);
@@ -316,24 +331,23 @@ class Backward {
     T* ds = kPack<E> == 1 ? reinterpret_cast<T*>(b.scratch.d_scores) + row * kScoreStride
                           : reinterpret_cast<T*>(b.scratch.tile_ds);
     const int64_t panel = kPanel<E> * head_.steps;
-    multiply<Update::set>(tile, rows_operand(b.scratch.queries, offset),
-                          Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel},
-                          columns, {0, head_.steps}, p, kScoreStride);
-    multiply<Update::set>(tile, rows_operand(b.scratch.d_output, offset),
-                          Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel},
-                          columns, {0, head_.steps}, ds, kScoreStride);
+    multiply(Update::set, tile, rows_operand(b.scratch.queries, offset),
+             Panels<E>{reinterpret_cast<const E*>(b.scratch.keys), kPanel<E>, panel}, columns,
+             {0, head_.steps}, p, kScoreStride);
+    multiply(Update::set, tile, rows_operand(b.scratch.d_output, offset),
+             Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel}, columns,
+             {0, head_.steps}, ds, kScoreStride);
     differentiate(b, head, query, row, tile, count, columns, p, ds);
     const int64_t key_rows = round_up(b.keys.end - b.keys.begin, kPack<E>) / kPack<E>;
     const Operand<E> a = kPack<E> == 1
                              ? Operand<E>{reinterpret_cast<const E*>(ds), kScoreStride, 1}
                              : Operand<E>{reinterpret_cast<const E*>(b.scratch.tile_pairs),
                                           packed_score_stride(2), 1};
-    multiply<Update::add>(tile, a,
-                          Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
-                                    key_rows * kPanel<E>},
-                          {0, head_.columns},
-                          {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
-                          head.dq + query * head_.sum_stride, head_.sum_stride);
+    multiply(seen.begin >= b.keys.begin ? Update::set : Update::add, tile, a,
+             Panels<E>{reinterpret_cast<const E*>(b.scratch.key_panels), kPanel<E>,
+                       key_rows * kPanel<E>},
+             {0, head_.columns}, {visible.begin / kPack<E>, divide_up(visible.end, kPack<E>)},
+             head.dq + query * head_.sum_stride, head_.sum_stride);
   }
 
   Operand<E> rows_operand(const std::byte* data, int64_t offset) const {

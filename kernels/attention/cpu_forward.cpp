@@ -93,7 +93,7 @@ class Forward {
     const Band band(p_, segment);
     const Packed packed = packed_at(worker, 0);
     Upcoming<3> upcoming = rows_of_unit(segment * p_.kv_heads + kv_head + 1);
-    for (int64_t begin = 0; begin < band.keys; begin += kForwardKeys) {
+    for (int64_t begin = 0; begin < band.keys; begin += kKeyBlock) {
       pack_key_block(band, segment, kv_head, begin, packed);
     }
     const int64_t group = p_.q_heads / p_.kv_heads;
@@ -117,13 +117,13 @@ class Forward {
 
   template <class ScratchOf>
   void run_shared(const ScratchOf& scratch_of) {
-    const BlockSlots keys{p_.cu_k, p_.segments, kForwardKeys};
+    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int) {
       int64_t segment, block;
       if (!keys.locate(task % keys.count(), segment, block)) return;
       const int64_t kv_head = task / keys.count();
       const Packed packed = packed_at(kv_head, padded_start(p_.cu_k[segment], segment));
-      pack_key_block(Band(p_, segment), segment, kv_head, block * kForwardKeys, packed);
+      pack_key_block(Band(p_, segment), segment, kv_head, block * kKeyBlock, packed);
     });
     // From the last block to the first: with causality, the longest first.
     const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
@@ -139,7 +139,7 @@ class Forward {
 
   void pack_key_block(const Band& band, int64_t segment, int64_t kv_head, int64_t begin,
                       const Packed& packed) const {
-    const int64_t rows = smaller(kForwardKeys, band.keys - begin), token = p_.cu_k[segment] + begin;
+    const int64_t rows = smaller(kKeyBlock, band.keys - begin), token = p_.cu_k[segment] + begin;
     pack_rows(rows_of<const S>(args_.k, token, kv_head, rows, p_.head_dim), keys_at(packed, begin),
               head_.steps, head_.steps, round_up(rows, kRowStep));
     pack_panels(rows_of<const S>(args_.v, token, kv_head, rows, p_.head_dim),
@@ -156,7 +156,7 @@ class Forward {
         reinterpret_cast<E*>(scratch.queries), head_.steps);
     far_rows<S>(args_.o, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim).fetch(rows.count);
     for (T& maximum : rows.maxima) maximum = T(kMasked);
-    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kForwardKeys);
+    const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kKeyBlock);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       for (int64_t row = 0; row < rows.count; row += kStrip) {
         attend(rows, row, block);
@@ -167,10 +167,10 @@ class Forward {
   }
 
   void attend(Rows& rows, int64_t row, int64_t block) const {
-    const int64_t query = rows.begin + row, key = block * kForwardKeys;
+    const int64_t query = rows.begin + row, key = block * kKeyBlock;
     const Range queries{query, smaller(query + kStrip, rows.begin + rows.count)};
     const Range seen = rows.band.keys_of(queries);
-    const Range block_keys{key, smaller(rows.band.keys, key + kForwardKeys)};
+    const Range block_keys{key, smaller(rows.band.keys, key + kKeyBlock)};
     const Tile tile{row, queries, key, shift(intersect(seen, block_keys), -key)};
     if (tile.keys.empty()) return;
     score(rows, tile);
@@ -179,11 +179,7 @@ class Forward {
     for (int64_t lane = 0; lane < queries.end - query; lane += V::kLanes) {
       softmax(rows, tile, lane).store(rescale + lane);
     }
-    if (seen.begin >= key) {
-      add_values<Update::set>(rows, tile, rescale);
-    } else {
-      add_values<Update::rescale>(rows, tile, rescale);
-    }
+    add_values(seen.begin >= key ? Update::set : Update::rescale, rows, tile, rescale);
   }
 
   // scores[key][query] = k q^T
@@ -196,9 +192,9 @@ class Forward {
       const Range keys{tile.key + k, smaller(tile.key + tile.keys.end, tile.key + k + kTileRows)};
       const Range seeing = intersect(rows.band.queries_of(keys), tile.queries);
       const Operand<E> a{keys_at(rows.packed, tile.key + k), head_.steps, 1};
-      multiply<Update::set>(tile_rows(tile.keys.end - k), a, queries,
-                            whole_units(shift(seeing, -tile.queries.begin)), {0, head_.steps},
-                            scores(rows) + k * kStrip, kStrip);
+      multiply(Update::set, tile_rows(tile.keys.end - k), a, queries,
+               whole_units(shift(seeing, -tile.queries.begin)), {0, head_.steps},
+               scores(rows) + k * kStrip, kStrip);
     }
   }
 
@@ -271,9 +267,8 @@ class Forward {
   }
 
   // output = rescale * output + p v, or p v alone.
-  template <Update kUpdate>
-  void add_values(const Rows& rows, const Tile& tile, const T* rescale) const {
-    const int64_t key_rows = smaller(kForwardKeys, rows.band.keys - tile.key);
+  void add_values(Update update, const Rows& rows, const Tile& tile, const T* rescale) const {
+    const int64_t key_rows = smaller(kKeyBlock, rows.band.keys - tile.key);
     const Panels<E> values{values_at(rows.packed, tile.key), kPanel<E>,
                            divide_up(key_rows, kPack<E>) * kPanel<E>};
     // f32 and f64 probabilities have taken the place of the scores.
@@ -285,10 +280,10 @@ class Forward {
         const int64_t query = tile.queries.begin + r;
         const Range queries{query, smaller(query + kTileRows, tile.queries.end)};
         const Range seen = intersect(tile.keys, shift(rows.band.keys_of(queries), -tile.key));
-        multiply<kUpdate>(tile_rows(count - r), Operand<E>{p + r, 1, kStrip}, values,
-                          {column, smaller(column + kPanel<E>, head_.columns)},
-                          {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)},
-                          output(rows, tile.row + r), head_.sum_stride, rescale + r);
+        multiply(update, tile_rows(count - r), Operand<E>{p + r, 1, kStrip}, values,
+                 {column, smaller(column + kPanel<E>, head_.columns)},
+                 {seen.begin / kPack<E>, divide_up(seen.end, kPack<E>)}, output(rows, tile.row + r),
+                 head_.sum_stride, rescale + r);
       }
     }
   }
@@ -306,7 +301,7 @@ class Forward {
     for (int64_t r = 0; r < rows.count; ++r) {
       S* o = row_of<S>(args_.o, token + r, rows.head);
       if (rows.sums[r] == 0) {
-        std::memset(static_cast<void*>(o), 0, size_t(p_.head_dim) * sizeof(S));
+        zero_row(o, p_.head_dim);
       } else {
         write_row(output(rows, r), factors[r], o, p_.head_dim);
       }

@@ -18,9 +18,9 @@ constexpr int64_t kColumnUnit = 16, kMaxPanel = 32;
 // Segments start at multiples of this in padded arrays.
 constexpr int64_t kRowUnit = 32;
 constexpr int64_t kMaxTileRows = 12;
-// Forward takes the queries of a block in strips, whose scores against a block of keys stay in a
-// first-level cache of 32 KiB.
-constexpr int64_t kStrip = kMaxPanel, kForwardKeys = 128;
+// Forward takes the queries of a block in strips: the f32 scores of one against a block of keys are
+// 32 KiB.
+constexpr int64_t kStrip = kMaxPanel;
 
 constexpr int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
@@ -122,9 +122,9 @@ struct ForwardScratch {
   constexpr ForwardScratch(Arena& arena, const AttentionProblem& p, const ElementFormat& f)
       : queries(arena.take(kQueryBlock * head_layout(p.head_dim, f).steps * f.bytes)),
         output(arena.take(kQueryBlock * head_layout(p.head_dim, f).sum_stride * f.sum_bytes)),
-        scores(arena.take(kForwardKeys * kStrip * f.sum_bytes)),
-        probabilities(arena.take(f.pack == 1 ? 0 : kForwardKeys / f.pack * kStrip * f.bytes)),
-        keep(arena.take(p.dropout > 0 ? kForwardKeys * kStrip * f.sum_bytes : 0)) {}
+        scores(arena.take(kKeyBlock * kStrip * f.sum_bytes)),
+        probabilities(arena.take(f.pack == 1 ? 0 : kKeyBlock / f.pack * kStrip * f.bytes)),
+        keep(arena.take(p.dropout > 0 ? kKeyBlock * kStrip * f.sum_bytes : 0)) {}
 };
 
 // Packed keys and values: of one unit a thread, or of all units.

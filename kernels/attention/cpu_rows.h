@@ -43,11 +43,15 @@ TESSERA_INLINE void write_row(const compute_t<S>* sums, compute_t<S> factor, S* 
 }
 
 template <class S>
+TESSERA_INLINE void zero_row(S* target, int64_t columns) {
+  std::memset(static_cast<void*>(target), 0, size_t(columns) * sizeof(S));
+}
+
+template <class S>
 void zero_rows(const AttentionArray& array, Range tokens, int64_t heads, int64_t columns) {
   for (int64_t token = tokens.begin; token < tokens.end; ++token) {
     for (int64_t head = 0; head < heads; ++head) {
-      std::memset(static_cast<void*>(row_of<S>(array, token, head)), 0,
-                  size_t(columns) * sizeof(S));
+      zero_row(row_of<S>(array, token, head), columns);
     }
   }
 }

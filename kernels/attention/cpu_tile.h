@@ -145,6 +145,14 @@ constexpr TileFunction<E> kTiles[3][2] = {
     {multiply_tile<E, 2 * kRowStep, 1, kUpdate>, multiply_tile<E, 2 * kRowStep, 2, kUpdate>},
     {multiply_tile<E, 3 * kRowStep, 1, kUpdate>, multiply_tile<E, 3 * kRowStep, 2, kUpdate>}};
 
+template <class E>
+TESSERA_INLINE const TileFunction<E>* tiles_for(Update update, int rows) {
+  const int i = rows / kRowStep - 1;
+  return update == Update::set   ? kTiles<E, Update::set>[i]
+         : update == Update::add ? kTiles<E, Update::add>[i]
+                                 : kTiles<E, Update::rescale>[i];
+}
+
 struct Range {
   int64_t begin, end;
   bool empty() const { return begin >= end; }
@@ -153,11 +161,12 @@ struct Range {
 // Updates c(row, column) with the sum over steps of a(row, step) * b(step, column), for rows
 // 0 .. rows - 1 (a multiple of kRowStep, at most kTileRows) and `columns`, bounded by multiples of
 // 16. c points to column 0.
-template <Update kUpdate, class E>
-TESSERA_INLINE void multiply(int rows, Operand<E> a, Panels<E> b, Range columns, Range steps,
-                             sum_t<E>* c, int64_t c_row, const sum_t<E>* factors = nullptr) {
+template <class E>
+TESSERA_INLINE void multiply(Update update, int rows, Operand<E> a, Panels<E> b, Range columns,
+                             Range steps, sum_t<E>* c, int64_t c_row,
+                             const sum_t<E>* factors = nullptr) {
   constexpr int kP = kPanel<E>;
-  const TileFunction<E>* tiles = kTiles<E, kUpdate>[rows / kRowStep - 1];
+  const TileFunction<E>* tiles = tiles_for<E>(update, rows);
   a.data += steps.begin * a.step;
   for (int64_t column = columns.begin; column < columns.end;) {
     const bool whole = column % kP == 0 && column + kP <= columns.end;

@@ -212,6 +212,16 @@ TESSERA_INLINE VecD scale_by_power(VecD x, VecD n) {
   return _mm512_scalef_pd(x.raw, n.raw);
 }
 
+// x = n + f with integral n and |f| <= 1/2; infinities give n = x, f = 0.
+TESSERA_INLINE VecF split_nearest(VecF x, VecF& n) {
+  n = round(x);
+  return _mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+TESSERA_INLINE VecD split_nearest(VecD x, VecD& n) {
+  n = round(x);
+  return _mm512_reduce_pd(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 // Positive x = mantissa * 2^exponent with mantissa in [0.75, 1.5).
 TESSERA_INLINE VecF split_power(VecF x, VecF& exponent) {
   const __m512 m = _mm512_getmant_ps(x.raw, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);

@@ -72,12 +72,24 @@ TESSERA_INLINE V clamp_exponent(V x) {
   return min(V(C::kExp2High), max(V(C::kExp2Low), x));  // NaN passes
 }
 
+// x = n + f for 2^x = 2^n 2^f, with integral n and |f| <= 1/2.
+template <class V>
+TESSERA_INLINE V split_exponent(V x, V& n) {
+#ifdef __AVX512F__
+  return split_nearest(x, n);
+#else
+  x = clamp_exponent(x);
+  n = round(x);
+  return x - n;
+#endif
+}
+
 // 2^x; 0 for -infinity.
 template <class T>
 TESSERA_INLINE Vec<T> exp2(Vec<T> x) {
-  x = clamp_exponent(x);
-  const Vec<T> n = round(x);
-  return scale_by_power(exp2_minus_1_reduced(x - n) + Vec<T>(T(1)), n);
+  Vec<T> n;
+  const Vec<T> f = split_exponent(x, n);
+  return scale_by_power(exp2_minus_1_reduced(f) + Vec<T>(T(1)), n);
 }
 
 // x / ln(2) = n + f with integral n and |f| <= 1/2, without cancellation.
