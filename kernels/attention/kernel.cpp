@@ -81,9 +81,9 @@ void check_gpu_heads(const Tensor& x, const char* name) {
   const bool aligned = x.stride(0) % kUnit == 0 && x.stride(1) % kUnit == 0 &&
                        reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0;
   check(aligned,
-        "attention: {} has strides {} and address {:#x}; in {} on a GPU, heads must begin at "
-        "multiples of 16 bytes",
-        name, x.strides(), reinterpret_cast<uintptr_t>(x.raw()), x.dtype());
+        "attention: {} has strides {} and begins {} bytes beyond a multiple of 16; in {} on a GPU, "
+        "heads must begin at multiples of 16 bytes",
+        name, x.strides(), reinterpret_cast<uintptr_t>(x.raw()) % 16, x.dtype());
 }
 
 bool is_standard(const AttentionOptions& options) {
@@ -185,23 +185,50 @@ AttentionArray array_of(const Tensor& x) {
   return {x.raw(), x.stride(0), x.stride(1)};
 }
 
+// Whether the device's own kernels run. The standard backend is of matrix products, which `simt`
+// leaves to the CPU's code.
+bool runs_gpu_kernels(const Context& ctx, bool standard) {
+  return is_gpu(ctx.target()) && !(standard && ctx.target() == Device::simt);
+}
+
 size_t forward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
-  if (is_gpu(ctx.target())) return attention_gpu_forward_workspace(problem);
+  if (runs_gpu_kernels(ctx, standard)) return attention_gpu_forward_workspace(problem);
   return standard ? standard_forward_workspace(problem, ctx.threads())
                   : attention_forward_workspace(problem, ctx.threads(), ctx.isa());
 }
 
 size_t backward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
-  if (is_gpu(ctx.target())) return attention_gpu_backward_workspace(problem);
+  if (runs_gpu_kernels(ctx, standard)) return attention_gpu_backward_workspace(problem);
   return standard ? standard_backward_workspace(problem, ctx.threads())
                   : attention_backward_workspace(problem, ctx.threads(), ctx.isa());
+}
+
+void check_head_term(const Tensor& x, const char* name, const Tensor& q) {
+  check(x.shape() == Shape{q.shape(1)} && x.dtype() == DType::f32 && x.is_contiguous(),
+        "attention: {} is {} {}, expected contiguous f32 [{}]", name, x.dtype(), x.shape(),
+        q.shape(1));
+}
+
+void check_head_terms(const Context& ctx, const AttentionHeadTerms& terms, const Tensor& q,
+                      bool standard) {
+  if (!terms.alibi_slopes.defined() && !terms.sink.defined()) return;
+  check(is_gpu(ctx.target()) && !standard,
+        "attention: ALiBi and sinks run with flash attention on cuda and simt, not with {} on {}",
+        standard ? "standard" : "flash", name_of(ctx.target()));
+  if (terms.alibi_slopes.defined()) check_head_term(terms.alibi_slopes, "alibi_slopes", q);
+  if (terms.sink.defined()) check_head_term(terms.sink, "sink", q);
+}
+
+AttentionExtras extras_of(const AttentionHeadTerms& terms) {
+  return {.alibi_slopes = terms.alibi_slopes.defined() ? terms.alibi_slopes.data<float>() : nullptr,
+          .sink = terms.sink.defined() ? terms.sink.data<float>() : nullptr};
 }
 
 // What the target can run; on `meta`, what the device that is planned for can.
 template <class... Heads>
 void check_target(const Context& ctx, const Tensor& q, bool standard, const Heads&... heads) {
   const DType dtype = q.dtype();
-  if (!is_gpu(ctx.target())) {
+  if (!runs_gpu_kernels(ctx, standard)) {
     check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
           "attention: dtype {} is not supported on {}; use f32, bf16 or f64", dtype,
           name_of(ctx.target()));
@@ -219,6 +246,44 @@ struct NamedHeads {
   const char* name;
   const Tensor& tensor;
 };
+
+void forward_on_gpu(Context& ctx, const AttentionForwardArgs& args, const AttentionProblem& problem,
+                    const Tensor& workspace) {
+  const AttentionForwardGpu call{.problem = problem,
+                                 .extras = extras_of(args.head_terms),
+                                 .q = array_of(args.q),
+                                 .k = array_of(args.k),
+                                 .v = array_of(args.v),
+                                 .o = array_of(args.o),
+                                 .lse = args.lse.raw(),
+                                 .splits = attention_splits(problem),
+                                 .workspace = workspace.raw()};
+  dispatch_gpu(ctx.device(), [&]<Device device>() { attention_forward_gpu<device>(ctx, call); });
+}
+
+void backward_on_gpu(Context& ctx, const AttentionBackwardArgs& args,
+                     const AttentionProblem& problem, const Tensor& workspace) {
+  const AttentionBackwardGpu call{
+      .problem = problem,
+      .extras = extras_of(args.head_terms),
+      .q = array_of(args.q),
+      .k = array_of(args.k),
+      .v = array_of(args.v),
+      .o = array_of(args.o),
+      .d_o = array_of(args.d_o),
+      .lse = args.lse.raw(),
+      .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+      .dq = array_of(args.dq),
+      .dk = array_of(args.dk),
+      .dv = array_of(args.dv),
+      .d_sink = args.d_sink.defined() ? args.d_sink.data<float>() : nullptr,
+      .workspace = workspace.raw()};
+  dispatch_gpu(ctx.device(), [&]<Device device>() {
+    attention_row_terms_gpu<device>(ctx, call);
+    attention_query_gradients_gpu<device>(ctx, call);
+    attention_key_gradients_gpu<device>(ctx, call);
+  });
+}
 
 }  // namespace
 
@@ -245,23 +310,13 @@ void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   const bool standard = is_standard(args.options);
   check_target(ctx, args.q, standard, NamedHeads{"q", args.q}, NamedHeads{"k", args.k},
                NamedHeads{"v", args.v}, NamedHeads{"o", args.o});
+  check_head_terms(ctx, args.head_terms, args.q, standard);
   args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, ctx.step());
   const Tensor workspace = ctx.workspace(forward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() == 0) return;
-  if (is_gpu(ctx.device())) {
-    const AttentionForwardGpu call{.problem = problem,
-                                   .q = array_of(args.q),
-                                   .k = array_of(args.k),
-                                   .v = array_of(args.v),
-                                   .o = array_of(args.o),
-                                   .lse = args.lse.raw(),
-                                   .splits = attention_splits(problem),
-                                   .workspace = workspace.raw()};
-    return dispatch_gpu(ctx.device(),
-                        [&]<Device device>() { attention_forward_gpu<device>(ctx, call); });
-  }
+  if (runs_gpu_kernels(ctx, standard)) return forward_on_gpu(ctx, args, problem, workspace);
   const AttentionForwardCpu call{.problem = problem,
                                  .q = array_of(args.q),
                                  .k = array_of(args.k),
@@ -289,30 +344,17 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
                NamedHeads{"v", args.v}, NamedHeads{"o", standard ? args.q : args.o},
                NamedHeads{"d_o", args.d_o}, NamedHeads{"dq", args.dq}, NamedHeads{"dk", args.dk},
                NamedHeads{"dv", args.dv});
+  check_head_terms(ctx, args.head_terms, args.q, standard);
+  check(args.d_sink.defined() == args.head_terms.sink.defined(),
+        "attention: d_sink and a sink go together; give both or neither");
+  if (args.d_sink.defined()) check_head_term(args.d_sink, "d_sink", args.q);
   for (const Tensor& written : {args.dq, args.dk, args.dv}) written.storage()->bump_version();
+  if (args.d_sink.defined()) args.d_sink.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, args.step);
   const Tensor workspace = ctx.workspace(backward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
-  if (is_gpu(ctx.device())) {
-    const AttentionBackwardGpu call{.problem = problem,
-                                    .q = array_of(args.q),
-                                    .k = array_of(args.k),
-                                    .v = array_of(args.v),
-                                    .o = array_of(args.o),
-                                    .d_o = array_of(args.d_o),
-                                    .lse = args.lse.raw(),
-                                    .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
-                                    .dq = array_of(args.dq),
-                                    .dk = array_of(args.dk),
-                                    .dv = array_of(args.dv),
-                                    .workspace = workspace.raw()};
-    return dispatch_gpu(ctx.device(), [&]<Device device>() {
-      attention_row_terms_gpu<device>(ctx, call);
-      attention_query_gradients_gpu<device>(ctx, call);
-      attention_key_gradients_gpu<device>(ctx, call);
-    });
-  }
+  if (runs_gpu_kernels(ctx, standard)) return backward_on_gpu(ctx, args, problem, workspace);
   const AttentionBackwardCpu call{.problem = problem,
                                   .q = array_of(args.q),
                                   .k = array_of(args.k),

@@ -32,6 +32,14 @@ struct Segments {
 // Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64; on a GPU f16, too), with any
 // strides but contiguous D, D from 1 to 256, Hq a multiple of Hkv. On a GPU, D and the strides of
 // 16-bit tensors are multiples of 8. lse is f32 (f64 for f64).
+// Terms of the scores with a value per query head, f32 [Hq]; undefined: none. Flash on a GPU only.
+// ALiBi takes slope * |t - j| from the score of a query at key position t and key j, after the
+// softcap. A sink is a further score in the softmax of every row, with no value: probabilities of
+// keys sum to less than 1, and lse counts it, also for rows that see no key.
+struct AttentionHeadTerms {
+  Tensor alibi_slopes, sink;
+};
+
 struct AttentionForwardArgs {
   Tensor q;                               // [Nq, Hq, D]
   Tensor k, v;                            // [Nk, Hkv, D]
@@ -41,6 +49,7 @@ struct AttentionForwardArgs {
   Tensor lse;            // [Hq, Nq], written: ln sum exp(scores); standard: may be undefined
   Tensor probabilities;  // standard: [Hq, Nq, longest key segment] like q, written; a query's row
                          // holds its segment's keys
+  AttentionHeadTerms head_terms;
 };
 
 struct AttentionBackwardArgs {
@@ -54,6 +63,8 @@ struct AttentionBackwardArgs {
   uint32_t step = 0;  // the context's step in forward: the dropout mask's
   Tensor dq;          // [Nq, Hq, D], written
   Tensor dk, dv;      // [Nk, Hkv, D], written
+  AttentionHeadTerms head_terms;
+  Tensor d_sink;  // f32 [Hq], written; with a sink only
 };
 
 // FLOPs of the visible (query, key) pairs: 4 D a pair and head in forward, 10 D in backward (8 D

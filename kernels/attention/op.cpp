@@ -32,6 +32,10 @@ std::vector<Tensor> run_forward(Context& ctx, AttentionForwardArgs args) {
   return {args.o, args.lse};
 }
 
+size_t kept_tensors(const AttentionOptions& options) {
+  return options.backend == AttentionBackend::standard ? 1 : 2;
+}
+
 // `kept`: what run_forward returned, with o as [Nq, Hq, D].
 void run_backward(Context& ctx, AttentionBackwardArgs args, std::span<const Tensor> kept) {
   if (args.options.backend == AttentionBackend::standard) {
@@ -48,9 +52,10 @@ struct SelfAttention {
   Segments segments;
   int64_t heads, kv_heads;
   AttentionOptions options;
+  Tensor alibi_slopes;
   uint32_t step;
 
-  // in: qkv; saved: qkv and what run_forward returns
+  // in: qkv and the sink, if there is one; saved: these and what run_forward returns
   std::vector<Tensor> forward(Context& ctx, std::span<const Tensor> in, Saved& saved) const {
     const Heads x = split(in[0], heads, kv_heads);
     const int64_t D = x.q.shape(2);
@@ -61,18 +66,22 @@ struct SelfAttention {
                                                  .query_segments = segments,
                                                  .key_segments = segments,
                                                  .options = options,
-                                                 .o = o.unflatten(1, heads, D)});
-    kept.insert(kept.begin(), in[0]);
+                                                 .o = o.unflatten(1, heads, D),
+                                                 .head_terms = terms_of(in)});
+    kept.insert(kept.begin(), in.begin(), in.end());
     saved.keep(std::move(kept));
     return {std::move(o)};
   }
 
   void backward(Context& ctx, std::vector<Tensor> saved, std::span<Tensor> grad_out,
                 GradSink& grads) const {
-    if (!grads.wanted(0)) return;
+    const size_t inputs = saved.size() - kept_tensors(options);
+    const bool has_sink = inputs > 1;
+    if (!grads.wanted(0) && !(has_sink && grads.wanted(1))) return;
     const Tensor& qkv = saved[0];
     const Heads x = split(qkv, heads, kv_heads);
     Tensor d_qkv = ctx.empty(qkv.shape(), qkv.dtype());
+    Tensor d_sink = has_sink ? ctx.empty({heads}, DType::f32) : Tensor();
     const Heads d = split(d_qkv, heads, kv_heads);
     run_backward(ctx,
                  {.q = x.q,
@@ -85,9 +94,16 @@ struct SelfAttention {
                   .step = step,
                   .dq = d.q,
                   .dk = d.k,
-                  .dv = d.v},
-                 std::span(saved).subspan(1));
-    grads.put(ctx, 0, std::move(d_qkv));
+                  .dv = d.v,
+                  .head_terms = terms_of(std::span(saved).first(inputs)),
+                  .d_sink = d_sink},
+                 std::span(saved).subspan(inputs));
+    if (grads.wanted(0)) grads.put(ctx, 0, std::move(d_qkv));
+    if (has_sink && grads.wanted(1)) grads.put(ctx, 1, std::move(d_sink));
+  }
+
+  AttentionHeadTerms terms_of(std::span<const Tensor> in) const {
+    return {.alibi_slopes = alibi_slopes, .sink = in.size() > 1 ? in[1] : Tensor()};
   }
 };
 
@@ -138,8 +154,10 @@ struct CrossAttention {
 }  // namespace
 
 Var attention(Context& ctx, const Var& qkv, const Segments& segments, int64_t heads,
-              int64_t kv_heads, const AttentionOptions& options) {
-  return apply_single(ctx, SelfAttention{segments, heads, kv_heads, options, ctx.step()}, {qkv});
+              int64_t kv_heads, const AttentionOptions& options, const AttentionTerms& terms) {
+  const SelfAttention op{segments, heads, kv_heads, options, terms.alibi_slopes, ctx.step()};
+  if (!terms.sink.value().defined()) return apply_single(ctx, op, {qkv});
+  return apply_single(ctx, op, {qkv, terms.sink});
 }
 
 Var attention(Context& ctx, const Var& q, const Var& k, const Var& v,

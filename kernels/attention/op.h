@@ -6,11 +6,17 @@
 
 namespace tessera {
 
+// See AttentionHeadTerms; undefined: none.
+struct AttentionTerms {
+  Tensor alibi_slopes = {};
+  Var sink = {};
+};
+
 // Self-attention inside each segment. qkv [N, (Hq + 2 Hkv) * D]: query heads, then key heads, then
 // value heads; Hq a multiple of Hkv. Returns [N, Hq * D]. Rows that see no key give 0. Saves qkv,
 // the output and lse [Hq, N] (flash) or the probabilities (standard).
 Var attention(Context& ctx, const Var& qkv, const Segments& segments, int64_t heads,
-              int64_t kv_heads, const AttentionOptions& options);
+              int64_t kv_heads, const AttentionOptions& options, const AttentionTerms& terms = {});
 
 // Attention of queries to keys of their own: q [Nq, Hq, D], k and v [Nk, Hkv, D], any strides with
 // contiguous D. Segment s of the queries sees segment s of the keys. Returns [Nq, Hq, D].

@@ -217,6 +217,11 @@ AttentionProblem make_problem(const AttentionCase& c, DType dtype) {
 
 reference::AttentionSpec make_spec(const AttentionCase& c) {
   const AttentionProblem p = make_problem(c, DType::f64);
+  Vec slopes, sink;
+  for (int head = 0; head < c.q_heads; ++head) {
+    if (c.alibi) slopes.push_back(std::exp2(-2 - head));
+    if (c.sink) sink.push_back(0.5 * head - 0.75);
+  }
   return {.q_heads = c.q_heads,
           .kv_heads = c.kv_heads,
           .head_dim = c.head_dim,
@@ -228,10 +233,13 @@ reference::AttentionSpec make_spec(const AttentionCase& c) {
           .scale = p.scale,
           .softcap = c.softcap,
           .dropout = c.dropout,
-          .keep = [p](int64_t head, int64_t q, int64_t k) {
-            const uint64_t element = uint64_t((head * p.q_tokens + q) * p.k_tokens + k);
-            return Philox(kSeed, kPurpose, kStep).uniform(element) >= p.dropout;
-          }};
+          .keep =
+              [p](int64_t head, int64_t q, int64_t k) {
+                const uint64_t element = uint64_t((head * p.q_tokens + q) * p.k_tokens + k);
+                return Philox(kSeed, kPurpose, kStep).uniform(element) >= p.dropout;
+              },
+          .alibi_slopes = slopes,
+          .sink = sink};
 }
 
 AttentionAnswer reference_answer(const AttentionCase& c, const AttentionInputs& in,

@@ -23,6 +23,7 @@ struct AttentionCase {
   double q_factor = 1, kv_factor = 1;  // of the standard deviation of the inputs
   bool documents = false;              // segments of any number and lengths
   int tail = 0;                        // tokens after the last segment
+  bool alibi = false, sink = false;    // of the values in make_spec()
 };
 std::ostream& operator<<(std::ostream& out, const AttentionCase& c);
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/transfer.h"
+#include "tests/kernels/op_case.h"
 #include "tests/support/rounding.h"
 
 namespace tessera::test {
@@ -143,6 +144,14 @@ DeviceAttention::DeviceAttention(Context& ctx, const AttentionCase& c, const Att
               .dq = queries(),
               .dk = keys(),
               .dv = keys()};
+  const reference::AttentionSpec spec = make_spec(c);
+  if (c.alibi)
+    forward.head_terms.alibi_slopes = make_tensor(ctx, {c.q_heads}, DType::f32, spec.alibi_slopes);
+  if (c.sink) {
+    forward.head_terms.sink = make_tensor(ctx, {c.q_heads}, DType::f32, spec.sink);
+    backward.d_sink = ctx.empty({c.q_heads}, DType::f32);
+  }
+  backward.head_terms = forward.head_terms;
 }
 
 void DeviceAttention::run(Context& ctx) {
@@ -163,6 +172,14 @@ void expect_answer(const AttentionCase& c, const AttentionInputs& in, DType dtyp
   expect_good("dq", used("dq", backward.dq, 0, queries), exact.gradients.dq, low.gradients.dq, c);
   expect_good("dk", used("dk", backward.dk, 0, keys), exact.gradients.dk, low.gradients.dk, c);
   expect_good("dv", used("dv", backward.dv, 0, keys), exact.gradients.dv, low.gradients.dv, c);
+  if (c.sink) {  // f32, but the errors of the dtype's products go into it
+    double largest = 0;
+    for (const double x : exact.gradients.d_sink) largest = std::max(largest, std::abs(x));
+    EXPECT_TRUE(is_as_good_as_formula(values_of(backward.d_sink), exact.gradients.d_sink,
+                                      low.gradients.d_sink,
+                                      {.factor = 3, .quantum = 0x1p-22 * largest}))
+        << "d_sink";
+  }
 }
 
 }  // namespace tessera::test

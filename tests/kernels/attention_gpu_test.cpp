@@ -1,8 +1,13 @@
 // The flash-attention kernels of GPUs against the reference, on every GPU device of the build.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <random>
+
+#include "core/transfer.h"
+#include "kernels/attention/gpu.h"
 #include "tests/kernels/attention_device.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 
 namespace tessera::test {
 namespace {
@@ -24,31 +29,283 @@ void expect_good_answers(const AttentionCase& c, DType dtype) {
   }
 }
 
-bool fits_tensor_cores(const AttentionCase& c) {
-  return c.head_dim % 8 == 0;
-}
+// Terms that the CPU kernels lack.
+const AttentionCase kHeadTermCases[] = {
+    {.name = "alibi", .segments = {{113, 203}}, .q_heads = 4, .kv_heads = 2, .alibi = true},
+    {.name = "alibi_softcap_causal",
+     .segments = {{90, 90}, {41, 70}},
+     .q_heads = 2,
+     .kv_heads = 1,
+     .head_dim = 128,
+     .causal = true,
+     .softcap = 20,
+     .alibi = true},
+    {.name = "sink_causal",
+     .segments = {{70, 70}, {0, 0}, {100, 40}},
+     .q_heads = 4,
+     .kv_heads = 2,
+     .causal = true,
+     .tail = 6,
+     .sink = true},
+    {.name = "sink_window_dropout",
+     .segments = {{60, 60}, {9, 0}},
+     .q_heads = 2,
+     .kv_heads = 2,
+     .head_dim = 40,
+     .causal = true,
+     .window_left = 12,
+     .dropout = 0.2,
+     .sink = true},
+    {.name = "sink_alibi_decode",
+     .segments = {{2, 700}},
+     .q_heads = 2,
+     .kv_heads = 1,
+     .causal = true,
+     .alibi = true,
+     .sink = true},
+};
 
-// Lengths that the naive reference computes in a moment.
-bool is_short(const AttentionCase& c) {
-  return query_offsets(c).back() * key_offsets(c).back() < 70000;
-}
-
-class AttentionGpu : public ::testing::TestWithParam<AttentionCase> {};
-
-TEST_P(AttentionGpu, IsAsGoodAsTheFormulaInBf16) {
-  expect_good_answers(GetParam(), DType::bf16);
-}
-
-std::vector<AttentionCase> bf16_cases() {
-  std::vector<AttentionCase> cases;
+// The cases whose pairs the naive reference and the emulator compute in a moment.
+std::vector<AttentionCase> cases_for(DType dtype, int64_t most_pairs) {
+  std::vector<AttentionCase> cases(std::begin(kHeadTermCases), std::end(kHeadTermCases));
   for (const AttentionCase& c : attention_cases()) {
-    if (fits_tensor_cores(c) && is_short(c)) cases.push_back(c);
+    const bool is_short = query_offsets(c).back() * key_offsets(c).back() < most_pairs;
+    if (is_short && (size_of(dtype) != 2 || c.head_dim % 8 == 0)) cases.push_back(c);
   }
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpu, ::testing::ValuesIn(bf16_cases()),
-                         [](const auto& test) { return test.param.name; });
+// A sample of the grid of flash-attention's own tests: shapes, groups, masks and terms at random.
+std::vector<AttentionCase> sampled_cases() {
+  constexpr std::pair<int, int> kLengths[] = {{113, 203}, {128, 217}, {108, 256}, {203, 113},
+                                              {1, 239},   {3, 799},   {127, 129}, {129, 127},
+                                              {64, 64},   {1, 1},     {65, 191},  {130, 10}};
+  constexpr std::pair<int, int> kHeads[] = {{2, 2}, {3, 1}, {4, 2}};
+  constexpr int kHeadDims[] = {32, 40, 64, 80, 96, 128, 160, 192, 224, 256};
+  std::mt19937 random(20240711);
+  const auto pick = [&](const auto& list) { return list[random() % std::size(list)]; };
+  std::vector<AttentionCase> cases;
+  for (int i = 0; i < 24; ++i) {
+    AttentionCase c{.name = fmt::format("sample_{}", i), .segments = {pick(kLengths)}};
+    std::tie(c.q_heads, c.kv_heads) = pick(kHeads);
+    c.head_dim = pick(kHeadDims);
+    c.causal = random() % 2;
+    if (random() % 3 == 0) c.window_left = int64_t(random() % 150);
+    if (random() % 3 == 0) c.window_right = int64_t(random() % 150);
+    if (random() % 4 == 0) c.softcap = 15;
+    if (random() % 4 == 0) c.dropout = 0.17;
+    c.alibi = random() % 4 == 0;
+    c.sink = random() % 4 == 0;
+    if (random() % 3 == 0) c.segments.insert(c.segments.begin(), {pick(kLengths).first, 33});
+    c.documents = c.segments.size() > 1;
+    c.tail = int(random() % 3);
+    cases.push_back(c);
+  }
+  return cases;
+}
+
+std::string case_name(const ::testing::TestParamInfo<AttentionCase>& test) {
+  return test.param.name;
+}
+
+class AttentionGpu : public ::testing::TestWithParam<AttentionCase> {};
+class AttentionGpuBf16 : public AttentionGpu {};
+class AttentionGpuF16 : public AttentionGpu {};
+class AttentionGpuF32 : public AttentionGpu {};
+class AttentionGpuF64 : public AttentionGpu {};
+class AttentionGpuSample : public AttentionGpu {};
+
+TEST_P(AttentionGpuBf16, IsAsGoodAsTheFormula) {
+  expect_good_answers(GetParam(), DType::bf16);
+}
+TEST_P(AttentionGpuF16, IsAsGoodAsTheFormula) {
+  expect_good_answers(GetParam(), DType::f16);
+}
+TEST_P(AttentionGpuF32, IsAsGoodAsTheFormula) {
+  expect_good_answers(GetParam(), DType::f32);
+}
+TEST_P(AttentionGpuF64, IsExact) {
+  expect_good_answers(GetParam(), DType::f64);
+}
+TEST_P(AttentionGpuSample, IsAsGoodAsTheFormula) {
+  expect_good_answers(GetParam(), DType::bf16);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuBf16,
+                         ::testing::ValuesIn(cases_for(DType::bf16, 70000)), case_name);
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF16, ::testing::ValuesIn(cases_for(DType::f16, 10000)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF32, ::testing::ValuesIn(cases_for(DType::f32, 10000)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF64, ::testing::ValuesIn(cases_for(DType::f64, 3000)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Grid, AttentionGpuSample, ::testing::ValuesIn(sampled_cases()), case_name);
+
+// Results as they stand in memory.
+struct Bytes {
+  std::vector<Vec> tensors;
+  bool operator==(const Bytes&) const = default;
+};
+
+Bytes run_case(Device device, const AttentionCase& c, DType dtype = DType::bf16) {
+  Context ctx = attention_context(device);
+  DeviceAttention attention(ctx, c, make_inputs(c, dtype), dtype);
+  attention.run(ctx);
+  return {{values_of(attention.forward.o).data, values_of(attention.forward.lse).data,
+           values_of(attention.backward.dq).data, values_of(attention.backward.dk).data,
+           values_of(attention.backward.dv).data}};
+}
+
+class AttentionGpuOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, AttentionGpuOn, ::testing::ValuesIn(gpu_devices()), device_name);
+
+// Flash-attention's races and atomics: the same bits whatever the order of warps and blocks.
+TEST_P(AttentionGpuOn, GivesTheSameBitsInEveryRun) {
+  const AttentionCase c{.name = "bits",
+                        .segments = {{150, 150}, {40, 90}},
+                        .q_heads = 4,
+                        .kv_heads = 2,
+                        .causal = true,
+                        .dropout = 0.1};
+  const Bytes first = run_case(GetParam(), c);
+  for (const int seed : {11, 12, 13}) {
+    const EmulatorSeed scope(seed);
+    EXPECT_EQ(run_case(GetParam(), c), first) << "seed " << seed;
+  }
+}
+
+// A window of all keys to the left is causality, bit for bit; so is one of 0 to the right.
+TEST_P(AttentionGpuOn, TakesAWindowOfAllKeysForCausality) {
+  AttentionCase causal{.name = "causal", .segments = {{90, 90}}, .causal = true};
+  AttentionCase window = causal, right = causal;
+  window.window_left = 89;
+  right.causal = false;
+  right.window_right = 0;
+  const Bytes expected = run_case(GetParam(), causal);
+  EXPECT_EQ(run_case(GetParam(), window), expected);
+  EXPECT_EQ(run_case(GetParam(), right), expected);
+}
+
+// Windows are inclusive: with one key to the left, the first query sees one key, the second two.
+TEST_P(AttentionGpuOn, CountsTheEndsOfAWindowIn) {
+  const AttentionCase c{
+      .name = "two", .segments = {{3, 3}}, .causal = true, .window_left = 1, .q_factor = 0};
+  const Bytes results = run_case(GetParam(), c);
+  const Vec& lse = results.tensors[1];
+  EXPECT_NEAR(lse[0], 0, 1e-6);
+  EXPECT_NEAR(lse[1], std::log(2), 1e-6);
+  EXPECT_NEAR(lse[2], std::log(2), 1e-6);
+}
+
+TEST_P(AttentionGpuOn, TakesNoQueriesAndNoKeys) {
+  for (const std::pair<int, int>& lengths : {std::pair{0, 70}, std::pair{70, 0}}) {
+    const AttentionCase c{.name = "none", .segments = {lengths}, .q_heads = 2, .kv_heads = 1};
+    const AttentionInputs in = make_inputs(c, DType::bf16);
+    Context ctx = attention_context(GetParam());
+    DeviceAttention attention(ctx, c, in, DType::bf16);
+    attention.run(ctx);
+    for (const Tensor& x : {attention.forward.o, attention.backward.dq, attention.backward.dk,
+                            attention.backward.dv}) {
+      for (const double value : values_of(x).data) ASSERT_EQ(value, 0);
+    }
+  }
+}
+
+// Offsets beyond 2^31 elements: rows that lie 4 GiB apart, in memory that is only reserved.
+TEST(AttentionGpuOffsets, Reach64Bits) {
+  Context ctx = attention_context(Device::simt);
+  const auto devices = gpu_devices();
+  if (std::find(devices.begin(), devices.end(), Device::simt) == devices.end())
+    GTEST_SKIP() << "no simt device in this build";
+  constexpr int kTokens = 3, kD = 64;
+  constexpr int64_t kStride = (int64_t{1} << 31) + 8, kRegion = 2 * kD * sizeof(bf16);
+  constexpr size_t kBytes = size_t(kTokens) * kStride * sizeof(bf16);
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) GTEST_SKIP() << "no address space of " << kBytes << " bytes";
+  const auto array = [&](int i) {
+    return AttentionArray{static_cast<std::byte*>(memory) + i * kRegion, kStride, kD};
+  };
+  const AttentionCase c{.name = "far", .segments = {{kTokens, kTokens}}, .causal = true};
+  const AttentionInputs in = make_inputs(c, DType::bf16);
+  const auto fill = [&](int i, const Vec& values) {
+    for (int64_t e = 0; e < int64_t(values.size()); ++e) {
+      static_cast<bf16*>(array(i).data)[e / kD * kStride + e % kD] =
+          from_float<bf16>(float(values[size_t(e)]));
+    }
+  };
+  fill(0, in.q);
+  fill(1, in.k);
+  fill(2, in.v);
+  AttentionProblem p = make_problem(c, DType::bf16);
+  const std::vector<int32_t> offsets = query_offsets(c);
+  p.cu_q = p.cu_k = offsets.data();
+  std::vector<float> lse(kTokens);
+  attention_forward_gpu<Device::simt>(ctx, {.problem = p,
+                                            .q = array(0),
+                                            .k = array(1),
+                                            .v = array(2),
+                                            .o = array(3),
+                                            .lse = lse.data()});
+  const Vec exact = reference_answer(c, in, reference::Precision::exact).output.o;
+  for (int64_t e = 0; e < kTokens * kD; ++e) {
+    const bf16 o = static_cast<const bf16*>(array(3).data)[e / kD * kStride + e % kD];
+    EXPECT_NEAR(to_float(o), exact[size_t(e)], 0.02) << "element " << e;
+  }
+  munmap(memory, kBytes);
+}
+
+TEST_P(AttentionGpuOn, SaysWhatItDoesNotSupport) {
+  Context ctx = context();
+  const Segments segments{int_tensor(ctx, std::array{0, 10}), 10};
+  const auto args = [&](int64_t D, DType dtype, int64_t gap = 0) {
+    const auto heads = [&] {
+      return ctx.zeros({10, 2 * D + gap}, dtype).slice(1, 0, 2 * D).unflatten(1, 2, D);
+    };
+    return AttentionForwardArgs{.q = heads(),
+                                .k = heads(),
+                                .v = heads(),
+                                .query_segments = segments,
+                                .key_segments = segments,
+                                .o = heads(),
+                                .lse = ctx.zeros({2, 10}, DType::f32)};
+  };
+  const auto error_of = [&](const AttentionForwardArgs& a, const std::string& message) {
+    return fails_with([&] { attention_forward(ctx, a); }, message);
+  };
+  EXPECT_TRUE(error_of(args(12, DType::bf16),
+                       "attention: head size 12 in bf16 is not supported on a GPU; use a multiple "
+                       "of 8"));
+  EXPECT_TRUE(
+      error_of(args(264, DType::bf16), "attention: head size 264 is not supported; use 1 to 256"));
+  EXPECT_TRUE(error_of(args(16, DType::bf16, 4),
+                       "attention: q has strides [36, 16, 1] and begins 0 bytes beyond a multiple "
+                       "of 16; in bf16 on a GPU, heads must begin at multiples of 16 bytes"));
+  EXPECT_TRUE(error_of(args(16, DType::e4m3),
+                       fmt::format("attention: dtype e4m3 is not supported on {}; use bf16, f16, "
+                                   "f32 or f64",
+                                   name_of(GetParam()))));
+  AttentionForwardArgs negative = args(16, DType::bf16);
+  negative.options.window_left = -2;
+  EXPECT_TRUE(
+      error_of(negative, "attention: window (-2, -1); use sizes from 0, or -1 for no limit"));
+  AttentionForwardArgs sink = args(16, DType::bf16);
+  sink.head_terms.sink = ctx.zeros({3}, DType::f32);
+  EXPECT_TRUE(error_of(sink, "attention: sink is f32 [3], expected contiguous f32 [2]"));
+}
+
+// Decoding: few queries of a long context are cut by their keys, within the memory that was
+// planned.
+TEST(AttentionSplits, CutLongContextsOfFewQueries) {
+  AttentionProblem p{.q_tokens = 1, .k_tokens = 8192, .q_heads = 8, .head_dim = 128, .max_k = 8192};
+  EXPECT_EQ(attention_splits(p), 32);
+  EXPECT_EQ(attention_gpu_forward_workspace(p), 32u * 8 * 129 * sizeof(float));
+  p.max_k = 300;
+  EXPECT_EQ(attention_splits(p), 1);
+  EXPECT_EQ(attention_gpu_forward_workspace(p), 0u);
+  p.q_tokens = p.max_k = 8192;
+  EXPECT_EQ(attention_splits(p), 1);
+}
 
 }  // namespace
 }  // namespace tessera::test

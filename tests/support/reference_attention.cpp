@@ -59,6 +59,7 @@ struct Row {
   int64_t head, kv_head;
   int64_t q;           // row of the packed q
   int64_t k_lo, k_hi;  // rows of the packed k
+  int64_t place;       // of the query, as a row of the packed k
 };
 
 Row make_row(const AttentionSpec& s, size_t segment, int64_t head, int64_t i) {
@@ -74,7 +75,8 @@ Row make_row(const AttentionSpec& s, size_t segment, int64_t head, int64_t i) {
           .kv_head = head / (s.q_heads / s.kv_heads),
           .q = s.cu_q[segment] + i,
           .k_lo = begin + first,
-          .k_hi = begin + std::max(first, last + 1)};
+          .k_hi = begin + std::max(first, last + 1),
+          .place = begin + t};
 }
 
 template <class Body>
@@ -99,7 +101,7 @@ double inner(const double* a, const double* b, int64_t n) {
   return sum;
 }
 
-// Scores and probabilities of the visible keys; element j is key k_lo + j.
+// Scores before ALiBi and probabilities of the visible keys; element j is key k_lo + j.
 struct Softmax {
   Vec s, p;
   double lse;
@@ -108,18 +110,24 @@ struct Softmax {
 template <class R>
 Softmax softmax_row(const AttentionSpec& spec, const Row& row, const Vec& q, const Vec& k) {
   Softmax out{.s = {}, .p = {}, .lse = -std::numeric_limits<double>::infinity()};
-  if (row.k_lo == row.k_hi) return out;
+  Vec biased;
   for (int64_t j = row.k_lo; j < row.k_hi; ++j) {
     double s =
         R::stored(spec.scale * inner<R>(q_at(spec, q, row), k_at(spec, k, row, j), spec.head_dim));
     if (spec.softcap > 0) s = R::stored(spec.softcap * std::tanh(s / spec.softcap));
     out.s.push_back(s);
+    if (!spec.alibi_slopes.empty())
+      s = R::stored(s - spec.alibi_slopes[row.head] * double(std::abs(row.place - j)));
+    biased.push_back(s);
   }
-  const double max = *std::max_element(out.s.begin(), out.s.end());
+  Vec all = biased;
+  if (!spec.sink.empty()) all.push_back(spec.sink[row.head]);
+  if (all.empty()) return out;
+  const double max = *std::max_element(all.begin(), all.end());
   double sum = 0;
-  for (double s : out.s) sum = R::sum(sum + R::sum(std::exp(s - max)));
+  for (double s : all) sum = R::sum(sum + R::sum(std::exp(s - max)));
   out.lse = R::sum(max + std::log(sum));
-  for (double s : out.s) out.p.push_back(R::stored(std::exp(s - out.lse)));
+  for (double s : biased) out.p.push_back(R::stored(std::exp(s - out.lse)));
   return out;
 }
 
@@ -145,8 +153,9 @@ AttentionOutput forward(const AttentionSpec& s, const Vec& q, const Vec& k, cons
   return out;
 }
 
-// With f the dropout factor:  dp = f * do v^T   ds = p * (dp - sum_j p dp + dlse)   (d lse / d s =
-// p) and through the softcap     ds *= 1 - (s / softcap)^2.
+// Of the visible keys, and of the sink, if there is one, at the end. With f the dropout factor:  dp
+// = f * do v^T   ds = p * (dp - sum_j p dp + dlse)   (d lse / d s = p) and through the softcap ds
+// *= 1 - (s / softcap)^2.
 template <class R>
 Vec d_scores(const AttentionSpec& spec, const Row& row, const Softmax& softmax, const Vec& v,
              const double* d_o, double d_lse) {
@@ -163,18 +172,26 @@ Vec d_scores(const AttentionSpec& spec, const Row& row, const Softmax& softmax, 
     if (spec.softcap > 0) ds *= 1 - std::pow(softmax.s[j] / spec.softcap, 2);
     d_s.push_back(R::stored(ds));
   }
+  if (!spec.sink.empty()) {
+    const double p_sink = R::stored(std::exp(spec.sink[row.head] - softmax.lse));
+    d_s.push_back(p_sink * (d_lse - p_dp));
+  }
   return d_s;
 }
 
 template <class R>
 AttentionGradients backward(const AttentionSpec& spec, const Vec& q, const Vec& k, const Vec& v,
                             const Vec& d_o, const Vec& d_lse) {
-  AttentionGradients out{.dq = Vec(q.size()), .dk = Vec(k.size()), .dv = Vec(v.size())};
+  AttentionGradients out{.dq = Vec(q.size()),
+                         .dk = Vec(k.size()),
+                         .dv = Vec(v.size()),
+                         .d_sink = Vec(spec.sink.size())};
   for_each_row(spec, [&](const Row& row) {
     const Softmax softmax = softmax_row<R>(spec, row, q, k);
     const double* row_d_o = q_at(spec, d_o, row);
     const double row_d_lse = d_lse.empty() ? 0 : d_lse[row.head * spec.cu_q.back() + row.q];
     const Vec d_s = d_scores<R>(spec, row, softmax, v, row_d_o, row_d_lse);
+    if (!spec.sink.empty()) out.d_sink[row.head] = R::sum(out.d_sink[row.head] + d_s.back());
     const int64_t q_at_row = (row.q * spec.q_heads + row.head) * spec.head_dim;
     for (int64_t j = row.k_lo; j < row.k_hi; ++j) {
       const double p = softmax.p[j - row.k_lo] * dropout_factor(spec, row, j);

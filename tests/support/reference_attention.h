@@ -5,7 +5,8 @@
 //
 // Query i of a segment with Sq queries and Sk keys stands at key position t = i + Sk - Sq
 // (bottom-right aligned). It sees keys t - window_left <= j <= t + window_right, and with `causal`
-// only j <= t.
+// only j <= t. ALiBi takes slope * |t - j| from the score after the softcap. A sink is a further
+// score of each row, with no value.
 #pragma once
 
 #include <functional>
@@ -27,6 +28,7 @@ struct AttentionSpec {
   // Whether dropout keeps (query head, row of q, row of k); rows count from the start of the packed
   // arrays.
   std::function<bool(int64_t head, int64_t q_row, int64_t k_row)> keep = {};
+  Vec alibi_slopes = {}, sink = {};  // [Hq], or empty for none
 };
 
 // Where a run of the same formula rounds: what it stores (scores, probabilities, outputs) and its
@@ -46,6 +48,7 @@ struct AttentionOutput {
 
 struct AttentionGradients {
   Vec dq, dk, dv;  // [Nq, Hq, D], [Nk, Hkv, D], [Nk, Hkv, D]
+  Vec d_sink;      // [Hq], or empty without a sink
 };
 
 // q [Nq, Hq, D], k and v [Nk, Hkv, D].

@@ -1,0 +1,65 @@
+// The attention kernels on instrumented objects, where the emulator fails at a race: every kernel
+// of every way of cutting the work, under two seeds.
+#include "tests/kernels/attention_device.h"
+#include "tests/kernels/device_case.h"
+
+namespace tessera::test {
+namespace {
+
+void expect_no_race(const AttentionCase& c, DType dtype) {
+  const AttentionInputs in = make_inputs(c, dtype);
+  for (const int seed : {1, 2}) {
+    SCOPED_TRACE(fmt::format("{} {} seed {}", c.name, dtype, seed));
+    const EmulatorSeed scope(seed);
+    Context ctx = attention_context(Device::simt, /*threads=*/1);
+    DeviceAttention attention(ctx, c, in, dtype);
+    EXPECT_NO_THROW(attention.run(ctx));
+    expect_answer(c, in, dtype, attention);
+  }
+}
+
+AttentionCase walk_of(int head_dim, double dropout = 0) {
+  return {.name = fmt::format("d{}", head_dim),
+          .segments = {{140, 150}},
+          .head_dim = head_dim,
+          .causal = true,
+          .dropout = dropout};
+}
+
+TEST(AttentionRace, PlainOf64) {
+  expect_no_race(walk_of(64), DType::bf16);
+}
+TEST(AttentionRace, PlainOf128) {
+  expect_no_race(walk_of(128), DType::bf16);
+}
+TEST(AttentionRace, WithExtrasOf64) {
+  expect_no_race(walk_of(64, 0.1), DType::bf16);
+}
+TEST(AttentionRace, WithExtrasOf128) {
+  expect_no_race(walk_of(128, 0.1), DType::f16);
+}
+TEST(AttentionRace, Of256) {
+  expect_no_race(walk_of(256), DType::bf16);
+}
+TEST(AttentionRace, OfF32) {
+  expect_no_race(walk_of(40), DType::f32);
+}
+TEST(AttentionRace, OfF64) {
+  expect_no_race({.name = "f64", .segments = {{20, 33}}, .head_dim = 5, .causal = true},
+                 DType::f64);
+}
+TEST(AttentionRace, OfSplitKeysAndASink) {
+  expect_no_race({.name = "split", .segments = {{2, 600}}, .q_heads = 2, .sink = true},
+                 DType::bf16);
+}
+TEST(AttentionRace, OfGroupsAndDocuments) {
+  expect_no_race({.name = "documents",
+                  .segments = {{30, 30}, {0, 0}, {70, 70}},
+                  .q_heads = 2,
+                  .causal = true,
+                  .documents = true},
+                 DType::bf16);
+}
+
+}  // namespace
+}  // namespace tessera::test
