@@ -2,20 +2,25 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <map>
 #include <string>
+#include <vector>
 
 #include "train/config.h"
 
 namespace tessera {
 
 inline void add_device_option(CLI::App& app, RunSection& run) {
-  std::map<std::string, DeviceChoice> names;
-  for (const auto& row : enum_names(DeviceChoice{})) names[row.name] = row.value;
-  app.add_option("--device", run.device,
-                 "auto, cpu, cuda or simt; auto: cuda where there is a GPU, else cpu")
-      ->transform(CLI::Transformer(names))
-      ->check(CLI::IsMember(names));
+  std::vector<std::string> names;
+  for (const auto& row : enum_names(DeviceChoice{})) names.emplace_back(row.name);
+  app.add_option_function<std::string>(
+         "--device",
+         [&run](const std::string& name) {
+           for (const auto& row : enum_names(DeviceChoice{}))
+             if (row.name == name) run.device = row.value;
+         },
+         "where to compute; auto: cuda where there is a GPU, else cpu")
+      ->check(CLI::IsMember(names))
+      ->default_str("auto");
 }
 
 }  // namespace tessera
