@@ -64,14 +64,14 @@ void Emulator::launch(const Kernel& kernel, const gpu::Grid& grid, int threads) 
   const int wanted = options_.workers > 0 ? options_.workers : threads;
   const int workers = omp_in_parallel() ? 1 : std::min(wanted, int(state.order.size()));
   while (executors_.size() < size_t(workers)) executors_.push_back(std::make_unique<Executor>());
-  std::exception_ptr first_error;
+  std::string first_error;
   std::mutex mutex;
   const auto work = [&](Executor& executor) {
     try {
       executor.run(state);
-    } catch (...) {
+    } catch (const std::exception& error) {
       const std::scoped_lock lock(mutex);
-      if (!first_error) first_error = std::current_exception();
+      if (first_error.empty()) first_error = error.what();
     }
   };
   if (workers == 1) {
@@ -80,7 +80,8 @@ void Emulator::launch(const Kernel& kernel, const gpu::Grid& grid, int threads) 
 #pragma omp parallel num_threads(workers)
     work(*executors_[size_t(omp_get_thread_num())]);
   }
-  if (first_error) std::rethrow_exception(first_error);
+  check(first_error.empty(), "{} [launch {}; TESSERA_SIMT=seed={}]", first_error, launches_,
+        options_.seed);
 }
 
 std::map<std::string, BankCount> Emulator::bank_conflicts() const {

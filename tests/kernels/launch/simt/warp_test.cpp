@@ -153,7 +153,8 @@ TEST(SimtWarp, FindsDivergence) {
 TEST(SimtWarp, ErrorsNameThePlaceAndTheThread) {
   EXPECT_THAT(divergence(Bug::not_in_mask),
               testing::MatchesRegex("warp_test.cpp:[0-9]+: sync_warp: .* \\[block \\(0, 0, 0\\), "
-                                    "thread [0-9]+ \\(warp 0, lane [0-9]+\\)\\]"));
+                                    "thread [0-9]+ \\(warp 0, lane [0-9]+\\)\\] \\[launch 1; "
+                                    "TESSERA_SIMT=seed=1\\]"));
 }
 
 }  // namespace

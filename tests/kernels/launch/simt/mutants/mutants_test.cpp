@@ -28,7 +28,9 @@ Mutant mutant(std::string (*run)(const simt::Options&, Bug), Bug bug, const char
   return {name, [=](const simt::Options& options) { return run(options, bug); }, finds};
 }
 
-std::vector<Mutant> mutants() {
+using Mutants = std::vector<Mutant>;
+
+Mutants mma_mutants() {
   return {
       mutant(run_rms_norm, RmsNormBug::no_barrier_before_partial_sums,
              "rms_norm_no_barrier_before_partial_sums", "uninitialised read"),
@@ -54,6 +56,11 @@ std::vector<Mutant> mutants() {
              "is not aligned to 16 bytes"),
       mutant(run_flash, FlashBug::too_little_shared_memory, "flash_too_little_shared_memory",
              "are in no array"),
+  };
+}
+
+Mutants gemm_mutants() {
+  return {
       mutant(run_gemm, GemmBug::no_barrier_after_init, "gemm_no_barrier_after_init",
              "no mbarrier has been initialised"),
       mutant(run_gemm, GemmBug::wrong_swizzle_mode, "gemm_wrong_swizzle_mode", "c["),
@@ -74,6 +81,11 @@ std::vector<Mutant> mutants() {
       mutant(run_gemm, GemmBug::too_many_arrivals, "gemm_too_many_arrivals", "race: read"),
       mutant(run_gemm, GemmBug::no_wait_for_store, "gemm_no_wait_for_store", "race: write"),
       mutant(run_gemm, GemmBug::transposed_coordinates, "gemm_transposed_coordinates", "c["),
+  };
+}
+
+Mutants attention_mutants() {
+  return {
       mutant(run_hopper_attention, HopperAttentionBug::value_major, "hopper_attention_value_major",
              ""),
       mutant(run_hopper_attention, HopperAttentionBug::causal_off_by_one,
@@ -125,8 +137,10 @@ TEST_P(SimtMutant, IsFound) {
   EXPECT_THAT(report, testing::HasSubstr(GetParam().finds));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SimtMutant, testing::ValuesIn(mutants()),
-                         [](const auto& test) { return test.param.name; });
+const auto kNames = [](const auto& test) { return test.param.name; };
+INSTANTIATE_TEST_SUITE_P(Mma, SimtMutant, testing::ValuesIn(mma_mutants()), kNames);
+INSTANTIATE_TEST_SUITE_P(Gemm, SimtMutant, testing::ValuesIn(gemm_mutants()), kNames);
+INSTANTIATE_TEST_SUITE_P(Attention, SimtMutant, testing::ValuesIn(attention_mutants()), kNames);
 
 }  // namespace
 }  // namespace tessera::simt_test
