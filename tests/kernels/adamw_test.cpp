@@ -1,8 +1,7 @@
 #include "kernels/adamw/kernel.h"
 
-#include <algorithm>
-
-#include "tests/kernels/op_case.h"
+#include "kernels/elementwise/kernel.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/reference_ops.h"
 
@@ -70,15 +69,17 @@ Expected reference_training(int64_t size, DType dtype) {
   return e;
 }
 
-TEST(AdamW, MatchesTheReference) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+class AdamWOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, AdamWOn, ::testing::ValuesIn(built_devices()), device_name);
+
+TEST_P(AdamWOn, MatchesTheReference) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : {DType::f32, DType::f64}) {
       const double u = unit_roundoff(dtype);
       for (const AdamWTensor& t : train(ctx, dtype, /*low=*/false)) {
         const Shape shape = t.param.shape();
         const Expected e = reference_training(shape[0], dtype);
-        SCOPED_TRACE(fmt::format("isa {} {} size {}", int(isa), dtype, shape));
+        SCOPED_TRACE(fmt::format("{} size {}", dtype, shape));
         // A step rounds the parameter three times, and errs by 15 roundoffs of an update of at most
         // lr; m and v are sums of kSteps terms, each rounded a few times; m's may cancel.
         EXPECT_TRUE(is_close(values_of(t.param), expected(shape, dtype, e.param),
@@ -89,34 +90,68 @@ TEST(AdamW, MatchesTheReference) {
                              {.absolute = 0, .relative = (kSteps + 5) * u}));
       }
     }
-  }
+  });
 }
 
-TEST(AdamW, WorkingCopyIsTheRoundedParameter) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa);
+TEST_P(AdamWOn, WorkingCopyIsTheRoundedParameter) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const AdamWTensor& t : train(ctx, DType::f32, /*low=*/true)) {
-      for (int64_t i = 0; i < t.param.elements(); ++i) {
-        ASSERT_EQ(t.low.data<bf16>()[i].bits, from_float<bf16>(t.param.data<float>()[i]).bits);
-      }
+      const Tensor rounded = ctx.empty(t.param.shape(), DType::bf16);
+      convert(ctx, rounded, t.param);
+      EXPECT_TRUE(is_bitwise_equal(t.low, rounded));
     }
+  });
+}
+
+std::vector<Tensor> all_of(const std::vector<AdamWTensor>& tensors) {
+  std::vector<Tensor> all;
+  for (const AdamWTensor& t : tensors) {
+    for (const Tensor& x : {t.param, t.m, t.v}) all.push_back(x);
+    if (t.low.defined()) all.push_back(t.low);
+  }
+  return all;
+}
+
+// Every operation is correctly rounded, on every device.
+TEST_P(AdamWOn, IsReproducibleAndTheCpus) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const auto run = [dtype](Context& ctx) {
+      return all_of(train(ctx, dtype, /*low=*/dtype == DType::f32));
+    };
+    EXPECT_TRUE(is_reproducible(GetParam(), run));
+    Context ctx = context(), cpu = cpu_context(Isa::avx2);
+    const std::vector<Tensor> actual = run(ctx), expected = run(cpu);
+    for (size_t i = 0; i < actual.size(); ++i)
+      EXPECT_TRUE(is_bitwise_equal(actual[i], expected[i]));
   }
 }
 
-TEST(AdamW, DoesNotDependOnThreadsOrInstructionSet) {
-  Context first = cpu_context(Isa::avx2, 1);
-  const std::vector<AdamWTensor> expected = train(first, DType::f32, /*low=*/true);
-  for (const Isa isa : machine_isas()) {
-    for (const int threads : {1, 2, 3}) {
-      Context ctx = cpu_context(isa, threads);
-      const std::vector<AdamWTensor> actual = train(ctx, DType::f32, /*low=*/true);
-      for (size_t i = 0; i < actual.size(); ++i) {
-        EXPECT_TRUE(is_bitwise_equal(actual[i].param, expected[i].param));
-        EXPECT_TRUE(is_bitwise_equal(actual[i].low, expected[i].low));
-        EXPECT_TRUE(is_bitwise_equal(actual[i].v, expected[i].v));
-      }
+// More tensors than a launch takes, of both dtypes, some empty, some unaligned.
+TEST_P(AdamWOn, TakesManyTensors) {
+  Context ctx = context(), cpu = cpu_context();
+  std::vector<AdamWTensor> tensors[2];
+  for (int64_t i = 0; i < 130; ++i) {
+    const DType dtype = i % 5 ? DType::f32 : DType::f64;
+    const int64_t size = i * 7 % 90;
+    const auto make = [&](Context& c, std::string_view name) {
+      const Vec values = representable(name, size, dtype);
+      return i % 2 ? make_unaligned(c, {size}, dtype, values)
+                   : make_tensor(c, {size}, dtype, values);
+    };
+    for (Context* c : {&ctx, &cpu}) {
+      tensors[c == &cpu].push_back({.param = make(*c, "param"),
+                                    .low = {},
+                                    .grad = make(*c, "grad"),
+                                    .m = make(*c, "m"),
+                                    .v = c->zeros({size}, dtype),
+                                    .decay = i % 3 == 0});
     }
   }
+  adamw_step(ctx, args_at(1, tensors[0]));
+  adamw_step(cpu, args_at(1, tensors[1]));
+  const std::vector<Tensor> actual = all_of(tensors[0]), expected = all_of(tensors[1]);
+  for (size_t i = 0; i < actual.size(); ++i)
+    EXPECT_TRUE(is_bitwise_equal(actual[i], expected[i])) << i;
 }
 
 TEST(AdamW, MetaDoesNothing) {

@@ -8,7 +8,7 @@
 #include "kernels/cross_entropy/kernel.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/linear/op.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/reference_ops.h"
@@ -47,23 +47,23 @@ double softmax_error(DType dtype, int64_t vocab) {
 struct RowsCase {
   DType logits, dlogits;
   bool in_place;
+  int64_t pad = 3;  // columns between rows: 3 of them leave rows unaligned
 };
 
 void check_rows(Context& ctx, RowsCase c, int64_t vocab) {
-  SCOPED_TRACE(fmt::format("isa {} {} to {} V {}{}", int(ctx.isa()), c.logits, c.dlogits, vocab,
-                           c.in_place ? " in place" : ""));
+  SCOPED_TRACE(
+      fmt::format("{} to {} V {}{}", c.logits, c.dlogits, vocab, c.in_place ? " in place" : ""));
   constexpr int64_t kRows = 7;
   constexpr double kZLoss = 0.125;
   const Vec values = representable("logits", kRows * vocab, c.logits, 3);
   const std::vector<int32_t> targets = some_targets(kRows, vocab);
-  const int64_t pad = 3, ratio = int64_t(size_of(c.logits) / size_of(c.dlogits));
-  const Tensor buffer = ctx.empty({kRows, vocab + pad}, c.logits);
+  const int64_t stride = vocab + c.pad, ratio = int64_t(size_of(c.logits) / size_of(c.dlogits));
+  const Tensor buffer = ctx.empty({kRows, stride}, c.logits);
   const Tensor logits = buffer.slice(1, 0, vocab);
   convert(ctx, logits, make_tensor(ctx, {kRows, vocab}, c.logits, values));
   const Tensor dlogits =
-      c.in_place
-          ? Tensor(buffer.storage(), {kRows, (vocab + pad) * ratio}, c.dlogits).slice(1, 0, vocab)
-          : ctx.empty({kRows, vocab}, c.dlogits);
+      c.in_place ? Tensor(buffer.storage(), {kRows, stride * ratio}, c.dlogits).slice(1, 0, vocab)
+                 : ctx.empty({kRows, vocab}, c.dlogits);
   const Tensor losses = ctx.empty({kRows}, wide(c.logits));
   cross_entropy_rows(ctx, {.logits = logits,
                            .targets = make_tokens(ctx, targets),
@@ -82,22 +82,37 @@ void check_rows(Context& ctx, RowsCase c, int64_t vocab) {
                        {.absolute = 0.5 * error, .relative = error + unit_roundoff(c.dlogits)}));
 }
 
-TEST(CrossEntropyRows, MatchesTheReference) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+class CrossEntropyOn : public DeviceTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, CrossEntropyOn, ::testing::ValuesIn(built_devices()),
+                         device_name);
+
+TEST_P(CrossEntropyOn, MatchesTheReference) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const int64_t vocab : kAwkwardSizes) {
       for (const bool in_place : {false, true}) {
-        check_rows(ctx, {DType::f32, DType::f32, in_place}, vocab);
-        check_rows(ctx, {DType::f32, DType::bf16, in_place}, vocab);
-        check_rows(ctx, {DType::bf16, DType::bf16, in_place}, vocab);
-        check_rows(ctx, {DType::f64, DType::f64, in_place}, vocab);
+        for (const int64_t pad : {int64_t{3}, 16 + (16 - vocab % 16) % 16}) {
+          check_rows(ctx, {DType::f32, DType::f32, in_place, pad}, vocab);
+          check_rows(ctx, {DType::f32, DType::bf16, in_place, pad}, vocab);
+          check_rows(ctx, {DType::bf16, DType::bf16, in_place, pad}, vocab);
+          check_rows(ctx, {DType::f64, DType::f64, in_place, pad}, vocab);
+        }
       }
     }
+  });
+}
+
+// On a GPU, large vocabularies take more threads a row.
+TEST_P(CrossEntropyOn, LargeVocabularies) {
+  Context ctx = context();
+  for (const int64_t vocab : {8209, 65563}) {
+    const int64_t pad = 16 + (16 - vocab % 16);
+    check_rows(ctx, {DType::f32, DType::bf16, /*in_place=*/true, pad}, vocab);
+    check_rows(ctx, {DType::bf16, DType::bf16, /*in_place=*/false, pad}, vocab);
   }
 }
 
-TEST(CrossEntropyRows, LossesWithoutGradients) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, LossesWithoutGradients) {
+  Context ctx = context();
   const Vec values = representable("logits", 5 * 127, DType::f32, 3);
   const std::vector<int32_t> targets = some_targets(5, 127);
   const Tensor logits = make_tensor(ctx, {5, 127}, DType::f32, values);
@@ -111,8 +126,8 @@ TEST(CrossEntropyRows, LossesWithoutGradients) {
   EXPECT_TRUE(is_close(values_of(logits), expected({5, 127}, DType::f32, values), {}));
 }
 
-TEST(CrossEntropyRows, ExtremeLogits) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, ExtremeLogits) {
+  Context ctx = context();
   const double inf = std::numeric_limits<double>::infinity();
   const Tensor logits = make_tensor(ctx, {4, 3}, DType::f32,
                                     {3e38, -3e38, 0,      //
@@ -134,21 +149,46 @@ TEST(CrossEntropyRows, ExtremeLogits) {
   EXPECT_NEAR(gradient[4], -0.5, 1e-6);
 }
 
-TEST(CrossEntropyRows, DoesNotDependOnThreads) {
+TEST_P(CrossEntropyOn, IsReproducible) {
   for (const DType dtype : kComputeTypes) {
-    Tensor losses[2], dlogits[2];
-    Context ctx[] = {cpu_context(machine_isas().back(), 1), cpu_context(machine_isas().back(), 2)};
-    for (const int i : {0, 1}) {
-      losses[i] = ctx[i].empty({301}, wide(dtype));
-      dlogits[i] = ctx[i].empty({301, 127}, dtype);
-      cross_entropy_rows(ctx[i], {.logits = make_tensor(ctx[i], {301, 127}, dtype,
-                                                        representable("x", 301 * 127, dtype)),
-                                  .targets = make_tokens(ctx[i], some_targets(301, 127)),
-                                  .losses = losses[i],
-                                  .dlogits = dlogits[i]});
-    }
-    EXPECT_TRUE(is_bitwise_equal(losses[1], losses[0]));
-    EXPECT_TRUE(is_bitwise_equal(dlogits[1], dlogits[0]));
+    EXPECT_TRUE(is_reproducible(GetParam(), [dtype](Context& ctx) {
+      const Tensor losses = ctx.empty({301}, wide(dtype)), dlogits = ctx.empty({301, 127}, dtype);
+      const Tensor total = ctx.empty({}, wide(dtype));
+      cross_entropy_rows(
+          ctx, {.logits = make_tensor(ctx, {301, 127}, dtype, representable("x", 301 * 127, dtype)),
+                .targets = make_tokens(ctx, some_targets(301, 127)),
+                .losses = losses,
+                .dlogits = dlogits});
+      total_loss(ctx, losses, 0.5, total);
+      return std::vector<Tensor>{losses, dlogits, total};
+    }));
+  }
+}
+
+TEST_P(CrossEntropyOn, TotalLossSumsInDouble) {
+  Context ctx = context();
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Vec losses = representable("losses", 4099, dtype);
+    const Tensor total = ctx.empty({}, dtype);
+    total_loss(ctx, make_tensor(ctx, {4099}, dtype, losses), 0.25, total);
+    // 4099 additions with random errors of 2^-53 of sums below 300, then one rounding.
+    const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
+    EXPECT_NEAR(values_of(total).data[0], 0.25 * sum, 1e-12 + unit_roundoff(dtype) * std::abs(sum));
+  }
+}
+
+// The host cannot look at a GPU's targets.
+TEST_P(CrossEntropyOn, TargetsOutsideTheVocabularyGiveNaNOnAGpu) {
+  if (GetParam() == Device::cpu) return;
+  Context ctx = context();
+  const Tensor losses = ctx.empty({4}, DType::f32), dlogits = ctx.empty({4, 5}, DType::f32);
+  cross_entropy_rows(ctx, {.logits = make_tensor(ctx, {4, 5}, DType::f32, Vec(20, 1)),
+                           .targets = make_tokens(ctx, {5, 4, -1, -100}),
+                           .losses = losses,
+                           .dlogits = dlogits});
+  for (int64_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(std::isnan(values_of(losses).data[i / 5]), i / 5 % 2 == 0);
+    EXPECT_EQ(std::isnan(values_of(dlogits).data[i]), i / 5 % 2 == 0);
   }
 }
 
@@ -202,13 +242,12 @@ void check_gradients(const Head& h, const HeadVars& vars, double factor) {
 }
 
 // Chunks of one row, of rows that do not divide, and all at once.
-TEST(LinearCrossEntropy, MatchesTheReferenceForAnyChunk) {
-  for (const Isa isa : machine_isas()) {
-    Context ctx = cpu_context(isa, 2);
+TEST_P(CrossEntropyOn, LinearMatchesTheReferenceForAnyChunk) {
+  on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
       const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = dtype};
       for (const int64_t chunk : {0, 1, 12, 31, 1000}) {
-        SCOPED_TRACE(fmt::format("isa {} {} chunk {}", int(isa), dtype, chunk));
+        SCOPED_TRACE(fmt::format("{} chunk {}", dtype, chunk));
         const HeadVars vars = make_vars(ctx, h);
         const Var loss =
             linear_cross_entropy(ctx, vars.hidden, vars.weight, vars.targets, h.options(chunk));
@@ -218,12 +257,12 @@ TEST(LinearCrossEntropy, MatchesTheReferenceForAnyChunk) {
         check_gradients(h, vars, 1);
       }
     }
-  }
+  });
 }
 
-TEST(LinearCrossEntropy, EqualsTheUnfusedComposition) {
+TEST_P(CrossEntropyOn, LinearEqualsTheUnfusedComposition) {
   for (const DType dtype : kComputeTypes) {
-    Context ctx = cpu_context();
+    Context ctx = context();
     const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = dtype};
     const HeadVars fused = make_vars(ctx, h), unfused = make_vars(ctx, h);
     const Var a = linear_cross_entropy(ctx, fused.hidden, fused.weight, fused.targets, h.options());
@@ -242,17 +281,17 @@ TEST(LinearCrossEntropy, EqualsTheUnfusedComposition) {
   }
 }
 
-TEST(LinearCrossEntropy, GradientsInDouble) {
-  Context ctx = cpu_context();
-  const Head h{.rows = 11, .vocab = 13, .width = 5, .dtype = DType::f64};
-  const Tensor hidden = make_tensor(ctx, {11, 5}, DType::f64, h.hidden);
-  const Tensor weight = make_tensor(ctx, {13, 5}, DType::f64, h.weight);
+TEST_P(CrossEntropyOn, LinearGradientsInDouble) {
+  Context ctx = context(1);
+  const Head h{.rows = 5, .vocab = 7, .width = 3, .dtype = DType::f64};
+  const Tensor hidden = make_tensor(ctx, {5, 3}, DType::f64, h.hidden);
+  const Tensor weight = make_tensor(ctx, {7, 3}, DType::f64, h.weight);
   const Tensor targets = make_tokens(ctx, h.targets);
   // The upstream gradient is a random number here: the gradients are scaled.
   EXPECT_TRUE(gradcheck_op(
       ctx,
       [&](Context& c, const std::vector<Var>& in) {
-        return linear_cross_entropy(c, in[0], in[1], targets, h.options(4));
+        return linear_cross_entropy(c, in[0], in[1], targets, h.options(2));
       },
       {hidden, weight}, add_into));
   EXPECT_TRUE(gradcheck_op(
@@ -263,9 +302,9 @@ TEST(LinearCrossEntropy, GradientsInDouble) {
       {hidden, weight}, add_into));
 }
 
-TEST(LinearCrossEntropy, UpstreamGradientScales) {
+TEST_P(CrossEntropyOn, LinearUpstreamGradientScales) {
   for (const DType dtype : kComputeTypes) {
-    Context ctx = cpu_context();
+    Context ctx = context();
     const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = dtype};
     const HeadVars vars = make_vars(ctx, h);
     const Var loss = linear_cross_entropy(ctx, vars.hidden, vars.weight, vars.targets, h.options());
@@ -274,8 +313,8 @@ TEST(LinearCrossEntropy, UpstreamGradientScales) {
   }
 }
 
-TEST(LinearCrossEntropy, HandsGradientsOverWithoutNewMemoryAndAddsLaterOnes) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, LinearHandsGradientsOverWithoutNewMemoryAndAddsLaterOnes) {
+  Context ctx = context();
   const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = DType::f32};
   const HeadVars vars = make_vars(ctx, h);
   Var loss = linear_cross_entropy(ctx, vars.hidden, vars.weight, vars.targets, h.options());
@@ -289,8 +328,8 @@ TEST(LinearCrossEntropy, HandsGradientsOverWithoutNewMemoryAndAddsLaterOnes) {
   check_gradients(h, vars, 2);
 }
 
-TEST(LinearCrossEntropy, FrozenWeightHasNoGradient) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, LinearFrozenWeightHasNoGradient) {
+  Context ctx = context();
   const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = DType::f32};
   const HeadVars vars = make_vars(ctx, h);
   const Var loss =
@@ -301,22 +340,22 @@ TEST(LinearCrossEntropy, FrozenWeightHasNoGradient) {
                           expected({31, 33}, DType::f32, h.gradients().dx), head_error(h)));
 }
 
-TEST(LinearCrossEntropy, RowsThatAreAllIgnoredGiveZero) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, LinearRowsThatAreAllIgnoredGiveZero) {
+  Context ctx = context();
   Head h{.rows = 4, .vocab = 127, .width = 33, .dtype = DType::f32};
   h.targets.assign(4, reference::kIgnored);
   const HeadVars vars = make_vars(ctx, h);
   const Var loss = linear_cross_entropy(ctx, vars.hidden, vars.weight, vars.targets);
   backward(ctx, loss, add_into);
-  EXPECT_EQ(*loss.value().data<float>(), 0);
+  EXPECT_EQ(values_of(loss.value()).data[0], 0);
   EXPECT_TRUE(is_close(values_of(leaf_of(vars.hidden).grad()),
                        expected({4, 33}, DType::f32, Vec(4 * 33)), {}));
   EXPECT_TRUE(is_close(values_of(leaf_of(vars.weight).grad()),
                        expected({127, 33}, DType::f32, Vec(127 * 33)), {}));
 }
 
-TEST(LinearCrossEntropy, LossesPerToken) {
-  Context ctx = cpu_context();
+TEST_P(CrossEntropyOn, LinearLossesPerToken) {
+  Context ctx = context();
   for (const DType dtype : kComputeTypes) {
     const Head h{.rows = 31, .vocab = 127, .width = 33, .dtype = dtype};
     const HeadVars vars = make_vars(ctx, h);
@@ -335,6 +374,8 @@ TEST(LinearCrossEntropy, DefaultChunk) {
   EXPECT_EQ(loss_chunk(2048, 128256), 256);  // the least
   EXPECT_EQ(loss_chunk(1100, 4096), 560);    // even parts of a multiple of 16
   EXPECT_EQ(loss_chunk(1, 8192), 16);
+  EXPECT_EQ(loss_chunk(16384, 128256, Device::cuda), 2048);  // the least on a GPU
+  EXPECT_EQ(loss_chunk(16384, 8192, Device::simt), 8192);    // 256 MiB
 }
 
 TEST(LinearCrossEntropy, PlansItsMemory) {

@@ -17,7 +17,7 @@ constexpr const char* kVariable = "TESSERA_SIMT";
 std::vector<Tensor> run_variant(Device device, int variant,
                                 const std::function<std::vector<Tensor>(Context&)>& run) {
   if (device == Device::cpu) {
-    Context ctx = cpu_context(variant == 1 ? Isa::avx2 : machine_isas().back(), variant);
+    Context ctx = cpu_context(machine_isas().back(), variant);
     return run(ctx);
   }
   const EmulatorSeed seed(variant);

@@ -38,7 +38,7 @@ class EmulatorSeed {
 };
 
 // Whether run(ctx), which returns tensors, gives the same bits three times: on simt with seeds 1, 2
-// and 3, on cpu with the lowest and the highest level and 1, 2 and 3 threads.
+// and 3, on cpu with 1, 2 and 3 threads.
 ::testing::AssertionResult is_reproducible(Device device,
                                            const std::function<std::vector<Tensor>(Context&)>& run);
 

@@ -142,7 +142,7 @@ TEST_P(ElementwiseOn, AllFiniteFindsEveryPlace) {
 }
 
 TEST_P(ElementwiseOn, AddHasTheGradientsOfASum) {
-  Context ctx = context();
+  Context ctx = context(1);
   const Tensor a = make_tensor(ctx, {3, 5}, DType::f64, reference::random_values("a", 15));
   const Tensor b = make_tensor(ctx, {3, 5}, DType::f64, reference::random_values("b", 15));
   const auto sum = [](Context& c, const std::vector<Var>& in) {

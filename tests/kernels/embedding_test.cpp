@@ -126,7 +126,7 @@ TEST_P(EmbeddingOn, TokensOutsideTheVocabularyGiveNaNOnAGpu) {
 }
 
 TEST_P(EmbeddingOn, GradientsInDouble) {
-  Context ctx = context();
+  Context ctx = context(1);
   const Tensor table = make_tensor(ctx, {5, 7}, DType::f64, reference::random_values("t", 35));
   const Tensor tokens = make_tokens(ctx, {4, 0, 4, 2});
   const auto twice = [&](Context& c, const std::vector<Var>& in) {  // the second use accumulates

@@ -58,6 +58,18 @@ TEST_P(SumOfSquaresOn, IsReproducible) {
   }
 }
 
+TEST(SumOfSquares, DoesNotDependOnTheInstructionSet) {
+  for (const DType dtype : kComputeTypes) {
+    double expected;
+    Context reference = cpu_context(Isa::avx2);
+    const double sum = sum_of_squares(reference, make_tensors(reference, dtype, &expected));
+    for (const Isa isa : machine_isas()) {
+      Context ctx = cpu_context(isa);
+      EXPECT_EQ(sum_of_squares(ctx, make_tensors(ctx, dtype, &expected)), sum);
+    }
+  }
+}
+
 TEST_P(SumOfSquaresOn, SquaresThatF32CannotHoldAreSummed) {
   Context ctx = context();
   const Tensor x = make_tensor(ctx, {2}, DType::f32, {0x1p100, 0x1p-100});

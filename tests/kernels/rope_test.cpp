@@ -139,11 +139,12 @@ void check_rotation(Context& ctx, DType dtype, int64_t dim, int64_t n) {
 TEST_P(RopeOn, MatchesTheReferenceInPlace) {
   on_all_levels(GetParam(), [](Context& ctx) {
     for (const DType dtype : kComputeTypes) {
-      for (const int64_t dim : {2, 6, 32, 64, 80, 128, 1026}) {
+      for (const int64_t dim : {2, 6, 32, 64, 80, 128}) {
         SCOPED_TRACE(fmt::format("{} head_dim {}", name_of(dtype), dim));
         check_rotation(ctx, dtype, dim, 33);
       }
       for (const int64_t n : kAwkwardSizes) check_rotation(ctx, dtype, 8, n);
+      check_rotation(ctx, dtype, 1026, 1);  // more columns than a block has threads
     }
   });
 }
@@ -202,14 +203,14 @@ TEST_P(RopeOn, PositionsOutsideTheTableGiveNaNOnAGpu) {
 }
 
 TEST_P(RopeOn, GradientsInDouble) {
-  Context ctx = context();
+  Context ctx = context(1);
   const Setting yarn = settings()[3];
   const RopeTable table = rope_table(ctx, yarn.config, 50, 6, DType::f64);
-  const Tensor positions = make_tokens(ctx, {49, 0, 7});
-  const Tensor x = make_tensor(ctx, {3, 5 * 6}, DType::f64, reference::random_values("x", 90));
+  const Tensor positions = make_tokens(ctx, {49, 7});
+  const Tensor x = make_tensor(ctx, {2, 3 * 6}, DType::f64, reference::random_values("x", 36));
   const auto rotate = [&](Context& c, const std::vector<Var>& in) {
-    const Var zero(c.zeros({3, 5 * 6}, DType::f64));
-    return rope(c, add(c, in[0], zero), positions, table, 3, 1, 6);
+    const Var zero(c.zeros({2, 3 * 6}, DType::f64));
+    return rope(c, add(c, in[0], zero), positions, table, 1, 1, 6);
   };
   EXPECT_TRUE(gradcheck_op(ctx, rotate, {x}, add_into));
   // The gradient is used elsewhere too, so that it must not be overwritten.

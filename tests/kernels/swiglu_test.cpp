@@ -110,7 +110,7 @@ TEST_P(SwigluOn, IsReproducible) {
 }
 
 TEST_P(SwigluOn, GradientsInDouble) {
-  Context ctx = context();
+  Context ctx = context(1);
   const Tensor x = make_tensor(ctx, {3, 14}, DType::f64, reference::random_values("x", 42));
   const auto f = [](Context& c, const std::vector<Var>& in) { return swiglu(c, in[0]); };
   EXPECT_TRUE(gradcheck_op(ctx, f, {x}, add_into));
