@@ -87,6 +87,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"bf16_packed_three_kv_heads",
              {"precision.mode=bf16", "data.document_mask=true", "model.kv_heads=3"}},
         Case{"f32_tied", {"model.tied_embeddings=true"}},
+#ifdef TESSERA_TEST_SIMT
+        Case{"simt_f32", {"run.device=simt", "model.context=16", "training.batch=1"}},
+        Case{"simt_bf16_packed",
+             {"run.device=simt", "model.context=16", "training.batch=1", "precision.mode=bf16",
+              "data.document_mask=true", "memory.recompute=block", "training.accumulation=2"}},
+#endif
         Case{"bf16_everything",
              {"precision.mode=bf16", "model.tied_embeddings=true", "model.qk_norm=true",
               "model.qkv_bias=true", "model.sliding_window=7", "attention.dropout=0.1",
