@@ -1,11 +1,13 @@
-# Kernels in .cu files, each compiled for every GPU device of the build (docs/architecture/devices.md).
+# Kernels in .cu files, each compiled for every GPU device of the build; see
+# docs/architecture/devices.md.
 #
 # tessera_gpu_sources(NAME [FILES a.cu ...] [SM90 b.cu ...]): adds kernels to library NAME:
 #   - by g++ for the emulator (TESSERA_SIMT), object library NAME_simt;
 #   - by nvcc (TESSERA_HAS_CUDA), object library NAME_cuda: FILES for sm_80 and sm_90a, with PTX for
 #     newer GPUs; SM90 files, which use Hopper's instructions, for sm_90a alone;
 #   - by g++ with race instrumentation, object library NAME_race, built only for race tests.
-#   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for kernels/launch/gpu/dispatch.h.
+#   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for
+#   kernels/launch/gpu/dispatch.h.
 # tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): the tests of SOURCES for device
 #   simt (their names end in /simt), once more, with the instrumented kernels of the libraries after
 #   RACE. They come before the libraries in the link, so that the linker takes no other copies.
@@ -38,9 +40,10 @@ function(tessera_nvcc_objects name files)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::cuda)
   target_compile_options(${name} PRIVATE ${TESSERA_NVCC_FLAGS} ${ARGN})
+  set(gate ${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh)
   set_target_properties(${name} PROPERTIES
     CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF CUDA_ARCHITECTURES OFF
-    CUDA_COMPILER_LAUNCHER "${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh;${CMAKE_CUDA_COMPILER_LAUNCHER}")
+    CUDA_COMPILER_LAUNCHER "${gate};${CMAKE_CUDA_COMPILER_LAUNCHER}")
 endfunction()
 
 function(tessera_gpu_sources name)

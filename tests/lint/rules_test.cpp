@@ -53,10 +53,12 @@ TEST(Includes, CudaHeadersOnlyAtDeviceCode) {
   const std::string text = "#include <cuda_runtime.h>\n";
   const SourceTree good{{"kernels/rope/mma_rope.cu", text},
                         {"kernels/launch/cuda/launch.h", text},
-                        {"core/memory/cuda.cpp", text},
+                        {"core/memory/cuda_memory.cpp", text},
+                        {"kernels/linear/cublaslt.cpp", "#include <cublasLt.h>\n"},
                         {"train/distributed/nccl.cpp", "#include <nccl.h>\n"}};
   EXPECT_EQ(to_text(check_includes(good)), "");
-  for (const std::string path : {"kernels/rope/op.cpp", "core/tensor.h", "train/main.cpp"}) {
+  for (const std::string path :
+       {"kernels/rope/op.cpp", "core/tensor.h", "train/main.cpp", "kernels/linear/kernel.cpp"}) {
     EXPECT_EQ(count_at(check_includes({{path, text}}), path, 1), 1U) << path;
   }
 }
@@ -64,6 +66,7 @@ TEST(Includes, CudaHeadersOnlyAtDeviceCode) {
 TEST(DeviceCode, OnlyWhereItLives) {
   const std::string kernel = "__global__ void f() {}\n";
   EXPECT_EQ(to_text(check_device_code({{"kernels/rope/rope.cu", kernel}})), "");
+  EXPECT_EQ(to_text(check_device_code({{"tests/kernels/launch/warp.cu", kernel}})), "");
   EXPECT_EQ(check_device_code({{"model/rope.cu", kernel}}).size(), 1U);
   EXPECT_EQ(check_device_code({{"kernels/rope.cu", "// __global__\nvoid f() {}\n"}}).size(), 1U);
 }

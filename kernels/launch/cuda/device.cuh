@@ -194,5 +194,5 @@ __device__ inline void thread_fence() {
 }  // namespace tessera::gpu
 
 #include "kernels/launch/cuda/convert.cuh"
-#include "kernels/launch/cuda/hopper.cuh"
+#include "kernels/launch/cuda/hopper.h"
 #include "kernels/launch/cuda/matrix.cuh"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/context.h"
-#include "kernels/launch/cuda/launch.cuh"
+#include "kernels/launch/cuda/launch.h"
 #include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera::gpu {

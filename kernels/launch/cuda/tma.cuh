@@ -1,4 +1,4 @@
-// mbarriers and TMA. Included by hopper.cuh.
+// mbarriers and TMA. Included by hopper.h.
 #pragma once
 
 namespace tessera::gpu {

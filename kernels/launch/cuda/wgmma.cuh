@@ -1,5 +1,5 @@
 // Asynchronous products of a warpgroup (PTX 9.7.15) and its share of the registers. Included by
-// hopper.cuh.
+// hopper.h.
 #pragma once
 
 #include "kernels/launch/cuda/wgmma_rs.cuh"

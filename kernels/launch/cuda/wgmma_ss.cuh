@@ -1,4 +1,4 @@
-// wgmma with a in shared memory, for each N. Included by hopper.cuh; PTX 9.7.15.5. Types and Tail
+// wgmma with a in shared memory, for each N. Included by hopper.h; PTX 9.7.15.5. Types and Tail
 // are strings of the instruction: "k16.f32.bf16.bf16" and what follows the signs of a and b.
 #pragma once
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #if defined(__CUDACC__)
-#include "kernels/launch/cuda/launch.cuh"
+#include "kernels/launch/cuda/launch.h"
 #else
 #include "kernels/launch/simt/launch.h"
 #endif
