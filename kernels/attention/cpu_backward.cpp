@@ -32,7 +32,6 @@ class Backward {
       : args_(args),
         p_(args.problem),
         threads_(threads),
-        one_thread_(one_thread_per_unit(p_, threads)),
         format_{sizeof(E), kPack<E>, sizeof(T)},
         head_(head_layout(p_.head_dim, format_)),
         scale_(p_),
@@ -41,12 +40,18 @@ class Backward {
         sums_(arena_, p_, format_, threads) {}
 
   void run() {
-    if (one_thread_) {
+    if (one_thread_per_unit(p_, threads_)) {
+      for (int64_t segment = 0; segment < p_.segments; ++segment) {
+        if (is_shared_document(p_, threads_, segment)) run_shared({segment, segment + 1});
+      }
+      shared_ = {0, 0};
       parallel_shares(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
-        run_unit(unit / p_.kv_heads, unit % p_.kv_heads, worker);
+        const int64_t segment = unit / p_.kv_heads;
+        if (is_shared_document(p_, threads_, segment)) return;
+        run_unit(segment, unit % p_.kv_heads, worker);
       });
     } else {
-      run_shared();
+      run_shared({0, p_.segments});
     }
     zero_rows<S>(args_.dq, {p_.cu_q[p_.segments], p_.q_tokens}, p_.q_heads, p_.head_dim);
     zero_rows<S>(args_.dk, {p_.cu_k[p_.segments], p_.k_tokens}, p_.kv_heads, p_.head_dim);
@@ -81,10 +86,15 @@ class Backward {
 
   Head head_of(int64_t segment, int64_t head, int worker) const {
     const int64_t first = p_.cu_q[segment];
-    const int64_t slot = one_thread_ ? worker * group() + head % group() : head;
-    const int64_t row = slot * sums_.head_rows + (one_thread_ ? 0 : padded_start(first, segment));
-    const int64_t block =
-        slot * sums_.head_blocks + (one_thread_ ? 0 : QueryGradients::block_start(first, segment));
+    int64_t slot = worker * group() + head % group(), row = 0, block = 0;
+    if (!shared_.empty()) {
+      slot = head;
+      const int64_t offset = first - p_.cu_q[shared_.begin], before = segment - shared_.begin;
+      row = padded_start(offset, before);
+      block = QueryGradients::block_start(offset, before);
+    }
+    row += slot * sums_.head_rows;
+    block += slot * sums_.head_blocks;
     return {head,
             first,
             reinterpret_cast<T*>(sums_.dq) + row * head_.sum_stride,
@@ -132,9 +142,10 @@ class Backward {
     return rows;
   }
 
-  void run_shared() const {
-    const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
-    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
+  void run_shared(Range segments) {
+    shared_ = segments;
+    const BlockSlots queries{p_.cu_q, segments, kQueryBlock};
+    const BlockSlots keys{p_.cu_k, segments, kKeyBlock};
     const auto each_query_block = [&](const auto& body) {
       parallel_tasks(threads_, queries.count() * p_.q_heads, [&](int64_t task, int) {
         int64_t segment, block;
@@ -209,9 +220,9 @@ class Backward {
     for (int64_t head = kv_head * group(); head < (kv_head + 1) * group(); ++head) {
       const Head h = head_of(segment, head, worker);
       for (int64_t i = blocks.begin; i < blocks.end; ++i) {
-        if (!one_thread_) wait_for(h.progress + i, block);
+        if (!shared_.empty()) wait_for(h.progress + i, block);
         query_block(b, h, i * kQueryBlock);
-        if (!one_thread_) __atomic_store_n(h.progress + i, block + 1, __ATOMIC_RELEASE);
+        if (!shared_.empty()) __atomic_store_n(h.progress + i, block + 1, __ATOMIC_RELEASE);
       }
     }
     write_key_gradients(b);
@@ -455,13 +466,13 @@ class Backward {
   const AttentionBackwardCpu& args_;
   const AttentionProblem& p_;
   int threads_;
-  bool one_thread_;
   ElementFormat format_;
   HeadLayout head_;
   ScoreScale scale_;
   DropoutMask dropout_;
   Arena arena_;  // what is left of the workspace after sums_
   QueryGradients sums_;
+  Range shared_ = {0, 0};  // segments that the threads are sharing; in others each has its own unit
 };
 
 }  // namespace

@@ -42,11 +42,17 @@ class Forward {
       return ForwardScratch(own, p_, format_);
     };
     if (one_thread_per_unit(p_, threads_)) {
+      for (int64_t segment = 0; segment < p_.segments; ++segment) {
+        if (is_shared_document(p_, threads_, segment))
+          run_shared({segment, segment + 1}, scratch_of);
+      }
       parallel_shares(threads_, p_.segments * p_.kv_heads, [&](int64_t unit, int worker) {
-        run_unit(unit / p_.kv_heads, unit % p_.kv_heads, worker, scratch_of(worker));
+        const int64_t segment = unit / p_.kv_heads;
+        if (is_shared_document(p_, threads_, segment)) return;
+        run_unit(segment, unit % p_.kv_heads, worker, scratch_of(worker));
       });
     } else {
-      run_shared(scratch_of);
+      run_shared({0, p_.segments}, scratch_of);
     }
     finish_outside_segments();
   }
@@ -116,24 +122,28 @@ class Forward {
   }
 
   template <class ScratchOf>
-  void run_shared(const ScratchOf& scratch_of) {
-    const BlockSlots keys{p_.cu_k, p_.segments, kKeyBlock};
+  void run_shared(Range segments, const ScratchOf& scratch_of) {
+    const auto packed_of = [&](int64_t segment, int64_t kv_head) {
+      const int64_t first = p_.cu_k[segment] - p_.cu_k[segments.begin];
+      return packed_at(kv_head, padded_start(first, segment - segments.begin));
+    };
+    const BlockSlots keys{p_.cu_k, segments, kKeyBlock};
     parallel_tasks(threads_, keys.count() * p_.kv_heads, [&](int64_t task, int) {
       int64_t segment, block;
       if (!keys.locate(task % keys.count(), segment, block)) return;
       const int64_t kv_head = task / keys.count();
-      const Packed packed = packed_at(kv_head, padded_start(p_.cu_k[segment], segment));
-      pack_key_block(Band(p_, segment), segment, kv_head, block * kKeyBlock, packed);
+      pack_key_block(Band(p_, segment), segment, kv_head, block * kKeyBlock,
+                     packed_of(segment, kv_head));
     });
     // From the last block to the first: with causality, the longest first.
-    const BlockSlots queries{p_.cu_q, p_.segments, kQueryBlock};
+    const BlockSlots queries{p_.cu_q, segments, kQueryBlock};
     parallel_tasks(threads_, queries.count() * p_.q_heads, [&](int64_t task, int worker) {
       int64_t segment, block;
       if (!queries.locate(queries.count() - 1 - task % queries.count(), segment, block)) return;
       const int64_t head = task / queries.count(), kv_head = head * p_.kv_heads / p_.q_heads;
       Upcoming<3> none;
-      query_block(Band(p_, segment), packed_at(kv_head, padded_start(p_.cu_k[segment], segment)),
-                  scratch_of(worker), segment, head, block * kQueryBlock, none);
+      query_block(Band(p_, segment), packed_of(segment, kv_head), scratch_of(worker), segment, head,
+                  block * kQueryBlock, none);
     });
   }
 

@@ -35,8 +35,8 @@ constexpr int64_t round_up(int64_t a, int64_t b) {
   return divide_up(a, b) * b;
 }
 
-// Rows of a block of keys in backward. Packed, with their gradients, they stay in a second-level
-// cache of 1 MiB up to D = 128; beyond, the fewer passes over the sums still outweigh that (Zen 4,
+// Rows of a block of keys. Packed, with their gradients, they stay in a second-level cache of 1 MiB
+// up to D = 128; beyond, the fewer passes over the sums still outweigh that (Zen 4,
 // D = 256, backward: 256 rows 6% faster than 128).
 constexpr int64_t kKeyBlock = 256;
 
@@ -86,15 +86,35 @@ constexpr int64_t padded_rows(int64_t tokens, int64_t segments) {
   return (tokens / kRowUnit + segments) * kRowUnit;
 }
 
+// Whether the last round of `units` tasks of equal size leaves few threads idle.
+constexpr bool keep_busy(int64_t units, int64_t threads) {
+  return threads == 1 || units * 5 >= round_up(units, threads) * 4;
+}
+
 // A unit is one kv head of one segment with its group of query heads. If the units are enough to
 // keep all threads busy, each is done by one thread, which keeps its operands in that thread's
-// cache; otherwise the threads share them. Sharing needs room for all segments at once, so
-// documents of unknown number are never shared.
+// cache; otherwise the threads share them. Sharing needs room for all segments at once, which
+// documents of unknown number do not have.
 constexpr bool one_thread_per_unit(const AttentionProblem& p, int64_t threads) {
   if (p.documents) return true;
   const bool equal = p.max_q * p.segments == p.q_tokens && p.max_k * p.segments == p.k_tokens;
-  const int64_t units = equal ? p.segments * p.kv_heads : p.kv_heads;
-  return threads == 1 || units * 5 >= round_up(units, threads) * 4;
+  return keep_busy(equal ? p.segments * p.kv_heads : p.kv_heads, threads);
+}
+
+// Documents with more than half of a thread's part of the tokens are shared one after the other, if
+// the kv heads of one are too few for the threads.
+constexpr bool shares_long_documents(const AttentionProblem& p, int64_t threads) {
+  return p.documents && !keep_busy(p.kv_heads, threads);
+}
+constexpr bool is_shared_document(const AttentionProblem& p, int64_t threads, int64_t segment) {
+  return shares_long_documents(p, threads) &&
+         (p.cu_q[segment + 1] - p.cu_q[segment]) * 2 * threads > p.q_tokens;
+}
+
+// Room for one unit a thread, or for all kv heads of a segment or of all.
+constexpr int64_t units_at_once(const AttentionProblem& p, int64_t threads) {
+  if (!one_thread_per_unit(p, threads)) return p.kv_heads;
+  return shares_long_documents(p, threads) ? larger(threads, p.kv_heads) : threads;
 }
 
 // Hands out 64-byte aligned pieces of a workspace; with a null base it only counts.
@@ -127,16 +147,16 @@ struct ForwardScratch {
         keep(arena.take(p.dropout > 0 ? kKeyBlock * kStrip * f.sum_bytes : 0)) {}
 };
 
-// Packed keys and values: of one unit a thread, or of all units.
+// Packed keys and values of the units at once.
 struct PackedKeys {
   int64_t unit_rows;  // key rows of all segments in `units`
-  int64_t units;      // threads, or kv heads
+  int64_t units;
   std::byte *keys, *values;
 
   constexpr PackedKeys(Arena& arena, const AttentionProblem& p, const ElementFormat& f, int threads)
       : unit_rows(one_thread_per_unit(p, threads) ? round_up(p.max_k, kRowUnit)
                                                   : padded_rows(p.k_tokens, p.segments)),
-        units(one_thread_per_unit(p, threads) ? threads : p.kv_heads),
+        units(units_at_once(p, threads)),
         keys(arena.take(units * unit_rows * key_bytes(p, f))),
         values(arena.take(units * unit_rows * value_bytes(p, f))) {}
 
@@ -182,8 +202,8 @@ struct BackwardScratch {
   }
 };
 
-// Per query row: the gradient's sums, lse, and rowsum(o * d_o) - d_lse. For the query
-// heads of one unit a thread, or for all; `progress` has one counter per block of queries.
+// Per query row: the gradient's sums, lse, and rowsum(o * d_o) - d_lse, for the query heads of the
+// units at once; `progress` has one counter per block of queries that threads share.
 struct QueryGradients {
   int64_t head_rows;  // rows of a query head
   int64_t heads;
@@ -194,8 +214,10 @@ struct QueryGradients {
                            int threads) {
     const bool one = one_thread_per_unit(p, threads);
     head_rows = one ? round_up(p.max_q, kRowUnit) : padded_rows(p.q_tokens, p.segments);
-    heads = one ? threads * (p.q_heads / p.kv_heads) : p.q_heads;
-    head_blocks = one ? 0 : p.q_tokens / kQueryBlock + p.segments;
+    heads = units_at_once(p, threads) * (p.q_heads / p.kv_heads);
+    head_blocks = !one                                ? p.q_tokens / kQueryBlock + p.segments
+                  : shares_long_documents(p, threads) ? p.max_q / kQueryBlock + 1
+                                                      : 0;
     dq = arena.take(heads * head_rows * head_layout(p.head_dim, f).sum_stride * f.sum_bytes);
     lse = arena.take(heads * head_rows * f.sum_bytes);
     delta = arena.take(heads * head_rows * f.sum_bytes);

@@ -56,17 +56,20 @@ void zero_rows(const AttentionArray& array, Range tokens, int64_t heads, int64_t
   }
 }
 
-// The blocks of all segments, each segment's padded by at most one: slot s holds block `block` of
-// `segment`, or nothing.
+// The blocks of some neighbouring segments, each segment's padded by at most one: slot s holds
+// block `block` of `segment`, or nothing.
 struct BlockSlots {
   const int32_t* starts;  // cu_q or cu_k
-  int64_t segments, size;
+  Range segments;
+  int64_t size;
 
-  int64_t count() const { return starts[segments] / size + segments; }
-  int64_t first(int64_t segment) const { return starts[segment] / size + segment; }
+  int64_t count() const { return first(segments.end); }
+  int64_t first(int64_t segment) const {
+    return (starts[segment] - starts[segments.begin]) / size + segment - segments.begin;
+  }
   // False for an empty slot.
   bool locate(int64_t slot, int64_t& segment, int64_t& block) const {
-    int64_t low = 0, high = segments;  // first(low) <= slot < first(high)
+    int64_t low = segments.begin, high = segments.end;  // first(low) <= slot < first(high)
     while (high - low > 1) {
       const int64_t middle = (low + high) / 2;
       (first(middle) <= slot ? low : high) = middle;

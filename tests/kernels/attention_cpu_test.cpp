@@ -272,6 +272,19 @@ TEST_P(AttentionCpu, DoesNotDependOnTheNumberOfThreads) {
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionCpu, ::testing::ValuesIn(attention_cases()),
                          [](const auto& test) { return test.param.name; });
 
+// Of these documents two threads share the long ones and divide the others.
+const AttentionCase kLongDocuments[] = {
+    {.name = "long_documents",
+     .segments = {{40, 40}, {700, 700}, {3, 3}, {300, 420}, {0, 9}},
+     .q_heads = 3,
+     .kv_heads = 1,
+     .head_dim = 32,
+     .causal = true,
+     .documents = true,
+     .tail = 2}};
+INSTANTIATE_TEST_SUITE_P(LongDocuments, AttentionCpu, ::testing::ValuesIn(kLongDocuments),
+                         [](const auto& test) { return test.param.name; });
+
 // With v = 1 and D = 1, o is the share of probability that was kept, over 1 - dropout.
 TEST(AttentionCpuDropout, KeepsTheAskedShareAndKeepsTheExpectation) {
   const AttentionCase c{
