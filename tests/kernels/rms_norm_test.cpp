@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/elementwise/kernel.h"
 #include "kernels/elementwise/op.h"
 #include "kernels/rms_norm/kernel.h"
 #include "tests/kernels/op_case.h"
@@ -303,6 +304,38 @@ TEST_P(RmsNormOn, QkNormGradientsInDouble) {
     return add(c, f(c, in), in[0]);
   };
   EXPECT_TRUE(gradcheck_op(ctx, shared, inputs, add_into, gradcheck_options()));
+}
+
+// The second of two rows begins 2^31 elements behind the first. Little of the memory is touched.
+TEST_P(RmsNormOn, RowsMayBeFarApart) {
+  constexpr int64_t kStride = (int64_t{1} << 31) + 64, kColumns = 64;
+  Context ctx({.device = GetParam(), .isa = machine_isas().back()});  // not filled with NaN
+  Tensor memory;
+  try {
+    memory = ctx.empty({2, kStride}, DType::bf16);
+  } catch (const OutOfMemory&) {
+    GTEST_SKIP() << "8 GiB cannot be reserved";
+  }
+  const Case c(DType::bf16, 2, kColumns);
+  const Tensor far = memory.slice(1, 0, kColumns), dx = ctx.empty({2, kColumns}, DType::bf16);
+  convert(ctx, far, c.tensor(ctx, c.x));
+  const ForwardResult near = run_forward(ctx, c, false);
+  const Tensor weight = c.weight_tensor(ctx);
+  rms_norm_backward(ctx, {.x = far,
+                          .weight = weight,
+                          .rstd = near.rstd,
+                          .dy = c.tensor(ctx, c.dy),
+                          .dsum = {},
+                          .dx = dx,
+                          .dweight = {},
+                          .accumulate_dweight = false});
+  EXPECT_TRUE(is_bitwise_equal(dx, run_backward(ctx, c, false, false).dx));
+  rms_norm_forward(
+      ctx,
+      {.x = far, .residual = {}, .weight = weight, .sum = {}, .y = far, .rstd = {}, .eps = kEps});
+  const Tensor y = ctx.empty({2, kColumns}, DType::bf16);
+  convert(ctx, y, far);
+  EXPECT_TRUE(is_bitwise_equal(y, near.y));
 }
 
 TEST(RmsNorm, BadInputIsNamed) {

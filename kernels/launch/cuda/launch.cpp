@@ -51,16 +51,17 @@ void launch_kernel(Context& ctx, const void* kernel, const Grid& grid, void** ar
 
 }  // namespace on_cuda
 
-int cuda_compute_capability() {
+int cuda_code_architecture() {
   const auto attribute = [](cudaDeviceAttr name) {
-    int value = 0;
-    const cudaError_t status = cudaDeviceGetAttribute(&value, name, 0);
+    int device = 0, value = 0;
+    cudaError_t status = cudaGetDevice(&device);
+    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&value, name, device);
     check(status == cudaSuccess, "cuda: compute capability: {}", cudaGetErrorString(status));
     return value;
   };
-  static const int capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
-                                attribute(cudaDevAttrComputeCapabilityMinor);
-  return capability;
+  const bool is_hopper = attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+                         attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+  return is_hopper ? 90 : 80;
 }
 
 }  // namespace tessera::gpu

@@ -21,6 +21,14 @@ __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
+// Keeps the compiler from moving what makes or uses d across this place: before wgmma_fence for a d
+// that ordinary code has written, else ptxas injects a fence of its own (C7519).
+template <int N>
+__device__ inline void wgmma_hold(float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
 // Parts of the instruction's name.
 template <class A, class B>
 struct WgmmaTypes;

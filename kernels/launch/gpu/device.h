@@ -11,6 +11,10 @@ inline namespace on_cuda {
 #include "kernels/launch/simt/device.h"
 namespace tessera::gpu {
 inline namespace on_simt {
+
+// For nvcc, which may move registers across wgmma_fence; see kernels/launch/cuda/wgmma.cuh.
+template <int N>
+void wgmma_hold(float (&)[N]) {}
 #endif
 
 // The storage type's value nearest to x: the inverse of widen().

@@ -22,15 +22,14 @@ void dispatch_gpu(Device device, [[maybe_unused]] F&& f) {
 }
 
 namespace gpu {
-// Of the first CUDA device: 10 * major + minor.
-int cuda_compute_capability();
+int cuda_code_architecture();
 }  // namespace gpu
 
-// What selects among kernels: 90 for H100, 80 for A100. 90 on simt, which has Hopper's
-// instructions.
-inline int compute_capability([[maybe_unused]] Device device) {
+// The architecture whose code the device runs, which selects among kernels: 90 on Hopper and on
+// simt, which has all instructions; 80 on others, newer ones too: what they get is PTX of sm_80.
+inline int code_architecture([[maybe_unused]] Device device) {
 #ifdef TESSERA_WITH_CUDA
-  if (device == Device::cuda) return gpu::cuda_compute_capability();
+  if (device == Device::cuda) return gpu::cuda_code_architecture();
 #endif
   return 90;
 }

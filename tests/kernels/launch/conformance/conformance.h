@@ -13,7 +13,7 @@ namespace tessera::test {
 
 struct ConformanceCase {
   const char* name;
-  int capability;  // of the devices that have the instruction: 80, 89, 90
+  int architecture;  // that has the instruction, 80 or 90; see code_architecture
   // The words are f32 numbers within this of each other, relatively; 0: the same bits.
   float tolerance;
   std::vector<uint32_t> (*run)(Context&);

@@ -56,11 +56,60 @@ __global__ void __launch_bounds__(kWarpgroup) multiply_shared(Results out) {
   put_digest(out, d);
 }
 
-// As above with a in registers and all N of the wrappers; b's rows repeat.
+// A barrier of 128 arrivals: even phases are between writing and reading, odd ones before the next
+// writing.
+__global__ void __launch_bounds__(kWarpgroup) arrive_and_wait(Results out) {
+  uint64_t* barrier = shared_array<uint64_t, 1>();
+  uint32_t* counts = shared_array<uint32_t, kWarpgroup>();
+  const int thread = int(thread_index().x);
+  if (thread == 0) {
+    mbarrier_init(barrier, kWarpgroup);
+    fence_mbarrier_init();
+  }
+  sync_block();
+  uint32_t seen[3] = {};
+#pragma unroll
+  for (int round = 0; round < 3; ++round) {
+    counts[thread] = uint32_t(100 * round + thread);
+    mbarrier_arrive(barrier);
+    mbarrier_wait(barrier, 0);
+    seen[round] = counts[kWarpgroup - 1 - thread];
+    mbarrier_arrive(barrier);
+    mbarrier_wait(barrier, 1);
+  }
+  out.put(seen[0], seen[1], seen[2]);
+}
+
+// Fills rows [rows, 128 bytes] of b, more than kRows of them.
+template <class T>
+__device__ inline void fill_rows(std::byte* b, int rows) {
+  for (int row = 0; row < rows; row += kRows) fill_swizzled<T>(b + row * 128, row);
+}
+
+// One product of a [64, K], in shared memory, for all N of the wrappers.
+template <class T, int N>
+__global__ void __launch_bounds__(kWarpgroup) multiply_wide(Results out) {
+  std::byte *a = dynamic_shared<1024>(), *b = a + kRows * 128;
+  fill_swizzled<T>(a, 1);
+  fill_rows<T>(b, N);
+  fence_proxy_async();
+  sync_block();
+  float d[N / 2];
+  for (int i = 0; i < N / 2; ++i) d[i] = small(i);
+  wgmma_hold(d);
+  wgmma_fence();
+  wgmma_ss<N, T>(d, matrix_descriptor(shared_address(a), 0, 1024, Swizzle::bytes128),
+                 matrix_descriptor(shared_address(b), 0, 1024, Swizzle::bytes128), true);
+  wgmma_commit();
+  wgmma_wait<0>();
+  put_digest(out, d);
+}
+
+// The same with a in registers.
 template <class T, int N>
 __global__ void __launch_bounds__(kWarpgroup) multiply_registers(Results out) {
   std::byte* b = dynamic_shared<1024>();
-  for (int row = 0; row < N; row += kRows) fill_swizzled<T>(b + row * 128, row);
+  fill_rows<T>(b, N);
   fence_proxy_async();
   sync_block();
   uint32_t a[4];
@@ -73,6 +122,7 @@ __global__ void __launch_bounds__(kWarpgroup) multiply_registers(Results out) {
   }
   float d[N / 2];
   for (int i = 0; i < N / 2; ++i) d[i] = small(i);
+  wgmma_hold(d);
   wgmma_fence();
   wgmma_rs<N, T>(d, a, matrix_descriptor(shared_address(b), 0, 1024, Swizzle::bytes128), true);
   wgmma_commit();
@@ -166,6 +216,12 @@ constexpr ConformanceCase kCases[] = {
     {"wgmma_ss_bf16_b_mn", 90, 0, run_case<multiply_shared<bf16, kK, kMn>, kWarpgroup, 16384>},
     {"wgmma_ss_bf16_a_mn", 90, 0, run_case<multiply_shared<bf16, kMn, kK>, kWarpgroup, 16384>},
     {"wgmma_ss_e4m3", 90, 0, run_case<multiply_shared<e4m3, kK, kK>, kWarpgroup, 16384>},
+    {"wgmma_ss_n80", 90, 0, run_case<multiply_wide<bf16, 80>, kWarpgroup, 24576>},
+    {"wgmma_ss_n96", 90, 0, run_case<multiply_wide<f16, 96>, kWarpgroup, 24576>},
+    {"wgmma_ss_n128", 90, 0, run_case<multiply_wide<bf16, 128>, kWarpgroup, 24576>},
+    {"wgmma_ss_n176", 90, 0, run_case<multiply_wide<e5m2, 176>, kWarpgroup, 32768>},
+    {"wgmma_ss_n192", 90, 0, run_case<multiply_wide<bf16, 192>, kWarpgroup, 32768>},
+    {"wgmma_ss_n256", 90, 0, run_case<multiply_wide<e4m3, 256>, kWarpgroup, 40960>},
     {"wgmma_rs_n64", 90, 0, run_case<multiply_registers<bf16, 64>, kWarpgroup, 32768>},
     {"wgmma_rs_n80", 90, 0, run_case<multiply_registers<f16, 80>, kWarpgroup, 32768>},
     {"wgmma_rs_n96", 90, 0, run_case<multiply_registers<bf16, 96>, kWarpgroup, 32768>},
@@ -173,6 +229,7 @@ constexpr ConformanceCase kCases[] = {
     {"wgmma_rs_n176", 90, 0, run_case<multiply_registers<bf16, 176>, kWarpgroup, 32768>},
     {"wgmma_rs_n192", 90, 0, run_case<multiply_registers<e5m2, 192>, kWarpgroup, 32768>},
     {"wgmma_rs_n256", 90, 0, run_case<multiply_registers<bf16, 256>, kWarpgroup, 32768>},
+    {"mbarrier", 90, 0, run_case<arrive_and_wait, kWarpgroup>},
     {"setmaxnreg", 90, 0, run_case<trade_registers, 3 * kWarpgroup>},
     {"tma_2d", 90, 0, run_boxes<2, Swizzle::none>},
     {"tma_2d_swizzle_32", 90, 0, run_boxes<2, Swizzle::bytes32>},

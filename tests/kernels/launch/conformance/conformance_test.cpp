@@ -30,8 +30,8 @@ std::vector<ConformanceCase> cases_of(Device device) {
     std::ranges::copy(conformance_cases<d>(), std::back_inserter(cases));
     std::ranges::copy(hopper_cases<d>(), std::back_inserter(cases));
   });
-  const int capability = compute_capability(device);
-  std::erase_if(cases, [=](const ConformanceCase& c) { return c.capability > capability; });
+  const int architecture = code_architecture(device);
+  std::erase_if(cases, [=](const ConformanceCase& c) { return c.architecture > architecture; });
   return cases;
 }
 
