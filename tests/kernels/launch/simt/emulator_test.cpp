@@ -137,7 +137,7 @@ TEST(SimtEmulator, GoesOnAfterAnError) {
 
 TEST(SimtEmulator, FunctionsOfKernelsNeedAKernel) {
   EXPECT_THROW(sync_block(), Error);
-  EXPECT_THROW(shuffle(1, 0), Error);
+  EXPECT_THROW(ballot(true), Error);
 }
 
 // Lanes read rows that are `stride` bytes apart.
