@@ -24,6 +24,11 @@ int attention_splits(const AttentionProblem& p) {
       std::clamp(std::min(kWantedBlocks / blocks, p.max_k / kLeastKeys), int64_t{1}, kMostSplits));
 }
 
+bool adds_dq(const AttentionProblem& p) {
+  return !p.deterministic && p.dtype == DType::bf16 && p.head_dim <= 128 && p.softcap == 0 &&
+         p.dropout == 0;
+}
+
 size_t attention_gpu_forward_workspace(const AttentionProblem& p) {
   const int splits = attention_splits(p);
   if (splits == 1) return 0;
@@ -31,7 +36,8 @@ size_t attention_gpu_forward_workspace(const AttentionProblem& p) {
 }
 
 size_t attention_gpu_backward_workspace(const AttentionProblem& p) {
-  return size_t(2 * p.q_heads * p.q_tokens) * sum_bytes(p);  // lse and delta
+  // lse, delta and perhaps the sums of dq
+  return size_t(p.q_heads * p.q_tokens * (2 + (adds_dq(p) ? p.head_dim : 0))) * sum_bytes(p);
 }
 
 }  // namespace tessera

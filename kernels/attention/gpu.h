@@ -8,6 +8,7 @@
 // Backward runs one kernel over blocks of keys, which owns dk and dv, and one over blocks of
 // queries, which owns dq and recomputes ds: seven products a pair of blocks instead of five, for
 // gradients that need neither atomics nor memory for partial sums and are the same in every run.
+// Where adds_dq(), the first kernel does it all, with f32 sums of dq in the workspace.
 //
 // With ALiBi, a query at key position t sees key j with slope * |t - j| taken from its score, after
 // the softcap. A sink is a score of its own per head that takes part in the softmax and has no
@@ -55,6 +56,10 @@ inline constexpr int64_t kMaxGpuTokens = int64_t{1} << 29;
 // a few queries of a long context (decoding) keep the GPU busy. A function of sizes alone.
 int attention_splits(const AttentionProblem& problem);
 
+// Whether backward adds up dq by atomics: where the problem does not ask for determinism and has no
+// terms that only the deterministic kernels know (bf16, D up to 128, no softcap, no dropout).
+bool adds_dq(const AttentionProblem& problem);
+
 size_t attention_gpu_forward_workspace(const AttentionProblem& problem);
 size_t attention_gpu_backward_workspace(const AttentionProblem& problem);
 
@@ -62,13 +67,16 @@ size_t attention_gpu_backward_workspace(const AttentionProblem& problem);
 template <Device device>
 void attention_forward_gpu(Context& ctx, const AttentionForwardGpu& args);
 
-// Backward, in this order: delta and lse of every row into the workspace, and d_sink; dq; dk and
-// dv.
+// Backward, in this order: delta and lse of every row into the workspace, and d_sink; dq, unless
+// adds_dq(); dk and dv, and where adds_dq(), which is only without extras, dq's sums; then dq from
+// these.
 template <Device device>
 void attention_row_terms_gpu(Context& ctx, const AttentionBackwardGpu& args);
 template <Device device>
 void attention_query_gradients_gpu(Context& ctx, const AttentionBackwardGpu& args);
 template <Device device>
 void attention_key_gradients_gpu(Context& ctx, const AttentionBackwardGpu& args);
+template <Device device>
+void attention_round_dq_gpu(Context& ctx, const AttentionBackwardGpu& args);
 
 }  // namespace tessera

@@ -173,7 +173,10 @@ AttentionProblem problem_of(const Context& ctx, const Args& args, uint32_t step)
                            .dropout = o.dropout,
                            .seed = ctx.seed(),
                            .purpose = o.dropout_purpose,
-                           .step = step};
+                           .step = step,
+                           .deterministic = o.deterministic ||
+                                            args.head_terms.alibi_slopes.defined() ||
+                                            args.head_terms.sink.defined()};
   if (!ctx.is_meta()) {
     problem.cu_q = args.query_segments.offsets.template data<int32_t>();
     problem.cu_k = args.key_segments.offsets.template data<int32_t>();
@@ -280,8 +283,9 @@ void backward_on_gpu(Context& ctx, const AttentionBackwardArgs& args,
       .workspace = workspace.raw()};
   dispatch_gpu(ctx.device(), [&]<Device device>() {
     attention_row_terms_gpu<device>(ctx, call);
-    attention_query_gradients_gpu<device>(ctx, call);
+    if (!adds_dq(problem)) attention_query_gradients_gpu<device>(ctx, call);
     attention_key_gradients_gpu<device>(ctx, call);
+    if (adds_dq(problem)) attention_round_dq_gpu<device>(ctx, call);
   });
 }
 

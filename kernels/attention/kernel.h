@@ -18,6 +18,10 @@ struct AttentionOptions {
   double scale = 0;           // of the scores; 0: 1 / sqrt(D)
   double softcap = 0;  // scores become softcap * tanh(scores / softcap), before masking; 0: off
   double dropout = 0;  // probability of dropping an attention probability
+  // false: backward on a GPU may add up dq by float atomics (bf16, D up to 128, no softcap, dropout
+  // or head terms), which saves two of its seven matrix products, takes 4 Hq Nq D bytes more and
+  // does not give the same bits in every run.
+  bool deterministic = true;
   uint32_t dropout_purpose = 0;  // with the context's seed and step: the key of the dropout mask
 };
 

@@ -12,10 +12,12 @@ template <class T>
 struct RowTerms {
   T* lse;    // of forward, but infinity where a row sees no key, so that its probabilities are 0
   T* delta;  // rowsum(o * d_o) - d_lse
+  T* dq;     // [Hq, Nq, D], sums in the making, where adds_dq()
 
   __device__ explicit RowTerms(const AttentionBackwardGpu& args)
       : lse(static_cast<T*>(args.workspace)),
-        delta(lse + args.problem.q_heads * args.problem.q_tokens) {}
+        delta(lse + args.problem.q_heads * args.problem.q_tokens),
+        dq(delta + args.problem.q_heads * args.problem.q_tokens) {}
 };
 
 // Tiles of the rows that a block owns, and two stages of those of the columns that pass by. Rows
@@ -36,6 +38,9 @@ struct BackwardTiles {
   __device__ Of column(int stage, int i) const {
     return {columns + (2 * stage + i) * Of::bytes(C::kColumns)};
   }
+  // Gradients of the scores, keys by queries; behind kBytes.
+  static constexpr int kScoreGradientBytes = Tile<typename C::S, C::kColumns>::bytes(C::kRows);
+  __device__ std::byte* score_gradients() const { return rows[0].data + kBytes; }
   // lse or delta of the columns, where these are queries.
   __device__ T* terms(int stage, int i) const {
     return reinterpret_cast<T*>(columns + Of::bytes(4 * C::kColumns) +

@@ -67,6 +67,14 @@ struct KeyGradientShapes {
   }
 };
 
+// Rows are keys, columns queries: for dk, dv and dq in one pass; bf16 without extra terms only.
+struct AllGradientShapes {
+  template <class S, int kD, bool>
+  static constexpr BlockShape of() {
+    return {1, 8, 1, 64};
+  }
+};
+
 template <class Shapes, class S, int kD, bool kExtras>
 using ConfigOf = BlockConfig<S, kD, Shapes::template of<S, kD, kExtras>(), kExtras>;
 

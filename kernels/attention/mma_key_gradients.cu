@@ -1,6 +1,9 @@
 // dk and dv: a block owns some keys of one head of keys and walks over the blocks of queries that
 // see them, of every query head of the group. Scores are computed transposed, keys by queries, so
 // that probabilities go from their registers into the products p^T d_o and ds^T q.
+//
+// With kAddsDq the block also adds its part of dq to f32 sums in the workspace, which saves the
+// pass over queries, two of seven products, for atomic additions in no fixed order.
 #include "kernels/attention/mma_backward.cuh"
 #include "kernels/launch/gpu/launch.h"
 
@@ -19,7 +22,7 @@ __device__ inline void load_terms(T* to, const T* from, int n, int count) {
   }
 }
 
-template <class C>
+template <class C, bool kAddsDq>
 struct KeyBlock {
   using S = typename C::S;
   using T = typename C::T;
@@ -59,6 +62,35 @@ struct KeyBlock {
     cp_async_commit();
   }
 
+  // dq += ds k for the step's queries: the block's gradients of scores meet in shared memory, and
+  // each warp sums over all keys for 16 queries and half of the head dimension.
+  __device__ void add_dq(int step, typename C::Scores& ds) const {
+    static_assert(C::kColumns == 64 && C::kThreads == 8 * kWarpSize && C::R == 1);
+    constexpr int kWidth = C::kD / 2;
+    const Tile<S, C::kColumns> tile{tiles.score_gradients()};
+    store_sums(tile, ds, C::warp_row(), 0);
+    sync_block();
+    const int query_group = warp() % 4, first_column = warp() / 4 * kWidth;
+    Sums<float, 1, kWidth> dq;
+    const Patches<S, C::kColumns> a(tile, 0);
+    const Patches<S, C::kD> b(tiles.rows[0], 0);
+#pragma unroll 2
+    for (int k = 0; k < C::kRows / 16; ++k) {
+      uint32_t patch[4];
+      ldmatrix_x4_trans(patch, a.at(16 * k, query_group));
+      const uint32_t left[1][4] = {{patch[0], patch[2], patch[1], patch[3]}};
+      multiply_step<S>(dq, left, b, 16 * k, first_column);
+    }
+    const int D = int(args.problem.head_dim), query = query_of(step) + 16 * query_group;
+    const int64_t first_row =
+        int64_t(head_of(step)) * args.problem.q_tokens + band.first_query + query;
+    float* sums = RowTerms<float>(args).dq + first_row * D + first_column;
+    const int rows = band.queries - query, columns = D - first_column;
+    dq.each([&](float& value, int, int, int row, int column) {
+      if (row < rows && column < columns) atomic_add(sums + row * D + column, value);
+    });
+  }
+
   __device__ void step(int step, typename C::Out& dk, typename C::Out& dv) const {
     const int D = int(args.problem.head_dim), stage = step % 2, query = query_of(step);
     ScoreGradient<C> gradient(args, band, head_of(step));
@@ -72,11 +104,12 @@ struct KeyBlock {
     });
     multiply_nn(dv, p, tiles.column(stage, 1), C::warp_column(), D);
     multiply_nn(dk, ds, tiles.column(stage, 0), C::warp_column(), D);
+    if constexpr (kAddsDq) add_dq(step, ds);
   }
 };
 
 // Grid: slots of blocks of keys (with causality the first are the longest); heads of keys.
-template <class C>
+template <class C, bool kAddsDq>
 __global__ void __launch_bounds__(C::kThreads)
     attention_key_gradients_kernel(AttentionBackwardGpu args) {
   using S = typename C::S;
@@ -87,7 +120,7 @@ __global__ void __launch_bounds__(C::kThreads)
   if (place.rows <= 0) return;
   const Band band(p, place.segment);
   const BackwardTiles<C> tiles;
-  const KeyBlock<C> block{
+  const KeyBlock<C, kAddsDq> block{
       .args = args,
       .tiles = tiles,
       .band = band,
@@ -117,13 +150,14 @@ __global__ void __launch_bounds__(C::kThreads)
                 [&](int, int) { return dv_scale; });
 }
 
-template <class C>
+template <class C, bool kAddsDq>
 void key_gradients(Context& ctx, const AttentionBackwardGpu& args) {
-  launch(ctx, attention_key_gradients_kernel<C>,
+  launch(ctx, attention_key_gradients_kernel<C, kAddsDq>,
          {.x = block_slots(args.problem.k_tokens, args.problem.segments, C::kRows),
           .y = unsigned(args.problem.kv_heads),
           .threads = C::kThreads,
-          .shared_bytes = BackwardTiles<C>::kBytes},
+          .shared_bytes =
+              BackwardTiles<C>::kBytes + (kAddsDq ? BackwardTiles<C>::kScoreGradientBytes : 0)},
          args);
 }
 
@@ -135,9 +169,15 @@ namespace tessera {
 template <>
 void attention_key_gradients_gpu<TESSERA_GPU_DEVICE>(Context& ctx,
                                                      const AttentionBackwardGpu& args) {
+  if (adds_dq(args.problem)) {
+    using gpu::AllGradientShapes;
+    if (args.problem.head_dim <= 64)
+      return gpu::key_gradients<gpu::ConfigOf<AllGradientShapes, bf16, 64, false>, true>(ctx, args);
+    return gpu::key_gradients<gpu::ConfigOf<AllGradientShapes, bf16, 128, false>, true>(ctx, args);
+  }
   gpu::dispatch_storage(args.problem.dtype, [&]<class S>() {
     gpu::dispatch_config<gpu::KeyGradientShapes, S>(
-        args.problem, args.extras, [&]<class C>() { gpu::key_gradients<C>(ctx, args); });
+        args.problem, args.extras, [&]<class C>() { gpu::key_gradients<C, false>(ctx, args); });
   });
 }
 

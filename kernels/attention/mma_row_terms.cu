@@ -1,4 +1,5 @@
-// Before the gradients: what they need of every row of the output, and the gradient of the sinks.
+// What the gradients need of every row of the output, the gradient of the sinks, and dq from its
+// sums.
 #include "kernels/attention/mma_backward.cuh"
 #include "kernels/launch/gpu/launch.h"
 #include "kernels/launch/gpu/reduce.h"
@@ -11,7 +12,8 @@ constexpr int kWarps = kThreads / kWarpSize;
 
 // A warp for each token and head.
 template <class S>
-__global__ void __launch_bounds__(kThreads) attention_row_terms_kernel(AttentionBackwardGpu args) {
+__global__ void __launch_bounds__(kThreads)
+    attention_row_terms_kernel(AttentionBackwardGpu args, bool clears_dq) {
   using T = Wide<S>;
   constexpr int kLanes = kTensorCores<S> ? 2 : 1;
   const AttentionProblem& p = args.problem;
@@ -27,9 +29,12 @@ __global__ void __launch_bounds__(kThreads) attention_row_terms_kernel(Attention
     for (int i = 0; i < kLanes; ++i) sum = fma(widen(a.v[i]), widen(b.v[i]), sum);
   }
   sum = warp_sum(sum);
-  if (lane() != 0) return;
   const RowTerms<T> terms(args);
   const int64_t i = head * p.q_tokens + token;
+  if (clears_dq) {
+    for (int d = lane(); d < p.head_dim; d += kWarpSize) terms.dq[i * p.head_dim + d] = 0;
+  }
+  if (lane() != 0) return;
   const T lse = static_cast<const T*>(args.lse)[i];
   terms.lse[i] = lse == -kInfinity<T> ? kInfinity<T> : lse;
   terms.delta[i] = args.d_lse ? sum - static_cast<const T*>(args.d_lse)[i] : sum;
@@ -51,12 +56,30 @@ __global__ void __launch_bounds__(kThreads) attention_sink_kernel(AttentionBackw
   if (thread_index().x == 0) args.d_sink[head] = float(sum);
 }
 
+// dq = scale * its sums. A warp for each token and head.
+template <class S>
+__global__ void __launch_bounds__(kThreads) attention_round_dq_kernel(AttentionBackwardGpu args) {
+  const AttentionProblem& p = args.problem;
+  const int64_t row = int64_t(block_index().x) * kWarps + warp();
+  if (row >= p.q_tokens * p.q_heads) return;
+  const int64_t token = row / p.q_heads, head = row % p.q_heads;
+  const float* sums = RowTerms<float>(args).dq + (head * p.q_tokens + token) * p.head_dim;
+  S* dq = rows_of<S>(args.dq, int(token), head, 1).data;
+  for (int d = 2 * lane(); d < p.head_dim; d += 2 * kWarpSize) {
+    const auto sum = load_vector<float, 2>(sums + d);
+    const float scale = float(p.scale);
+    store_vector(dq + d,
+                 Vector<S, 2>{{from_float<S>(scale * sum.v[0]), from_float<S>(scale * sum.v[1])}});
+  }
+}
+
 template <class S>
 void row_terms(Context& ctx, const AttentionBackwardGpu& args) {
   const int64_t rows = args.problem.q_tokens * args.problem.q_heads;
   if (rows > 0) {
     launch(ctx, attention_row_terms_kernel<S>,
-           {.x = unsigned((rows + kWarps - 1) / kWarps), .threads = kThreads}, args);
+           {.x = unsigned((rows + kWarps - 1) / kWarps), .threads = kThreads}, args,
+           adds_dq(args.problem));
   }
   if (args.d_sink) {
     launch(ctx, attention_sink_kernel<Wide<S>>,
@@ -72,6 +95,15 @@ namespace tessera {
 template <>
 void attention_row_terms_gpu<TESSERA_GPU_DEVICE>(Context& ctx, const AttentionBackwardGpu& args) {
   gpu::dispatch_storage(args.problem.dtype, [&]<class S>() { gpu::row_terms<S>(ctx, args); });
+}
+
+template <>
+void attention_round_dq_gpu<TESSERA_GPU_DEVICE>(Context& ctx, const AttentionBackwardGpu& args) {
+  const int64_t rows = args.problem.q_tokens * args.problem.q_heads;
+  if (rows == 0) return;
+  gpu::launch(ctx, gpu::attention_round_dq_kernel<bf16>,
+              {.x = unsigned((rows + gpu::kWarps - 1) / gpu::kWarps), .threads = gpu::kThreads},
+              args);
 }
 
 }  // namespace tessera

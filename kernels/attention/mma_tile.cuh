@@ -191,6 +191,21 @@ __device__ inline void pack_operand(uint32_t (&a)[4], const float (&left)[4],
   a[3] = pack<S>(right[2], right[3]);
 }
 
+// sums[16 R, M] += A B, 16 deep: B is rows first_row .. of a tile, its columns first_column ...
+template <class S, int kD, int R, int M>
+__device__ inline void multiply_step(Sums<float, R, M>& sums, const uint32_t (&a)[R][4],
+                                     const Patches<S, kD>& b, int first_row, int first_column) {
+#pragma unroll
+  for (int n = 0; n < M / 8; n += 2) {
+    uint32_t right[4];
+    ldmatrix_x4_trans(right, b.at(first_row, first_column / 16 + n / 2));
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], a[r], right[0], right[1], right[2], right[3]);
+    }
+  }
+}
+
 // sums[16 R, M] += P B: P are sums of N columns, B the columns first_column .. of rows 0 .. N of
 // tile b.
 template <class S, int kD, int R, int N, int M>
@@ -203,16 +218,7 @@ __device__ inline void multiply_nn(Sums<Wide<S>, R, M>& sums, const Sums<Wide<S>
       uint32_t left[R][4];
 #pragma unroll
       for (int r = 0; r < R; ++r) pack_operand<S>(left[r], p.v[r][2 * k], p.v[r][2 * k + 1]);
-#pragma unroll
-      for (int n = 0; n < M / 8; n += 2) {
-        uint32_t right[4];
-        ldmatrix_x4_trans(right, patches.at(16 * k, first_column / 16 + n / 2));
-#pragma unroll
-        for (int r = 0; r < R; ++r) {
-          mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], left[r], right[0], right[1], right[2],
-                      right[3]);
-        }
-      }
+      multiply_step<S>(sums, left, patches, 16 * k, first_column);
     }
   } else {
     const int c = lane() % 4, columns = head_dim - first_column;
@@ -240,6 +246,22 @@ __device__ inline void multiply_nn(Sums<Wide<S>, R, M>& sums, const Sums<Wide<S>
   }
 }
 
+// Writes sums, rounded, to 16-bit elements of a tile.
+template <class S, int kD, int R, int N>
+__device__ inline void store_sums(Tile<S, kD> tile, const Sums<float, R, N>& sums, int first_row,
+                                  int first_column) {
+  const int g = lane() / 4, c = lane() % 4;
+#pragma unroll
+  for (int i = 0; i < 2 * R; ++i) {
+#pragma unroll
+    for (int n = 0; n < N / 8; ++n) {
+      const float(&v)[4] = sums.v[i / 2][n];
+      *reinterpret_cast<uint32_t*>(tile.at(first_row + 8 * i + g, first_column + 8 * n + 2 * c)) =
+          i % 2 ? pack<S>(v[2], v[3]) : pack<S>(v[0], v[1]);
+    }
+  }
+}
+
 // Writes the block's rows of `out`, times factor(r, half), to `target`. 16-bit values pass through
 // `tile`, which nobody may be reading, so that they leave in accesses of 16 bytes.
 template <class C, class Factor>
@@ -249,17 +271,7 @@ __device__ inline void store_rows(typename C::Out& out, Tile<typename C::S, C::k
   const int first_row = C::warp_row(), first_column = C::warp_column();
   if constexpr (kTensorCores<S>) {
     out.each([&](float& value, int r, int half, int, int) { value *= factor(r, half); });
-    const int g = lane() / 4, c = lane() % 4;
-#pragma unroll
-    for (int i = 0; i < 2 * C::R; ++i) {
-#pragma unroll
-      for (int n = 0; n < C::kOutColumns / 8; ++n) {
-        const float(&v)[4] = out.v[i / 2][n];
-        const int row = first_row + 8 * i + g, column = first_column + 8 * n + 2 * c;
-        *reinterpret_cast<uint32_t*>(tile.at(row, column)) =
-            i % 2 ? pack<S>(v[2], v[3]) : pack<S>(v[0], v[1]);
-      }
-    }
+    store_sums(tile, out, first_row, first_column);
     sync_warp();
     constexpr int kChunks = C::kOutColumns / 8;
     for (int i = lane(); i < C::kWarpRows * kChunks; i += kWarpSize) {

@@ -28,6 +28,7 @@ struct AttentionProblem {
   double dropout = 0;
   uint64_t seed = 0;
   uint32_t purpose = 0, step = 0;
+  bool deterministic = true;  // false: kernels of GPUs may add up dq by atomics
 };
 
 // A [tokens, heads, D] array; strides in elements, D contiguous.

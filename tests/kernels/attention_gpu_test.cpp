@@ -6,6 +6,8 @@
 
 #include "core/transfer.h"
 #include "kernels/attention/gpu.h"
+#include "kernels/attention/op.h"
+#include "kernels/elementwise/kernel.h"
 #include "tests/kernels/attention_device.h"
 #include "tests/kernels/device_case.h"
 
@@ -141,6 +143,35 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF64, ::testing::ValuesIn(cases_for(D
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Grid, AttentionGpuSample, ::testing::ValuesIn(sampled_cases()), case_name);
 
+// dq by atomics: the same sums in another order. Problems with terms that the one-pass kernel lacks
+// run the deterministic ones.
+class AttentionGpuAtomics : public AttentionGpu {};
+
+TEST_P(AttentionGpuAtomics, IsAsGoodAsTheFormula) {
+  const AttentionCase& c = GetParam();
+  const AttentionInputs in = make_inputs(c, DType::bf16);
+  for (const Device device : gpu_devices()) {
+    SCOPED_TRACE(name_of(device));
+    Context ctx = attention_context(device);
+    DeviceAttention attention(ctx, c, in, DType::bf16);
+    attention.backward.options.deterministic = false;
+    attention.run(ctx);
+    expect_answer(c, in, DType::bf16, attention);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuAtomics,
+                         ::testing::ValuesIn(cases_for(DType::bf16, 30000)), case_name);
+
+TEST(AttentionAtomics, TakeMemoryForTheSumsOnlyWhereTheyRun) {
+  AttentionProblem p{.dtype = DType::bf16, .q_tokens = 100, .q_heads = 3, .head_dim = 64};
+  EXPECT_EQ(attention_gpu_backward_workspace(p), 100u * 3 * 2 * sizeof(float));
+  p.deterministic = false;
+  EXPECT_EQ(attention_gpu_backward_workspace(p), 100u * 3 * 66 * sizeof(float));
+  p.dropout = 0.1;
+  EXPECT_EQ(attention_gpu_backward_workspace(p), 100u * 3 * 2 * sizeof(float));
+}
+
 // Results as they stand in memory.
 struct Bytes {
   std::vector<Vec> tensors;
@@ -253,6 +284,46 @@ TEST(AttentionGpuOffsets, Reach64Bits) {
     EXPECT_NEAR(to_float(o), exact[size_t(e)], 0.02) << "element " << e;
   }
   munmap(memory, kBytes);
+}
+
+// The op with a sink: what the kernels give, through autograd.
+TEST_P(AttentionGpuOn, DifferentiatesBySinks) {
+  const AttentionCase c{.name = "op",
+                        .segments = {{40, 40}, {23, 23}},
+                        .q_heads = 2,
+                        .kv_heads = 2,
+                        .causal = true,
+                        .alibi = true,
+                        .sink = true};
+  AttentionInputs in = make_inputs(c, DType::f32);
+  in.d_lse.clear();
+  Context ctx = attention_context(GetParam());
+  constexpr int64_t kTokens = 63, kWidth = 2 * 64;
+  Vec qkv(size_t(kTokens * 3 * kWidth));
+  for (int i = 0; i < 3; ++i) {
+    const Vec& part = i == 0 ? in.q : i == 1 ? in.k : in.v;
+    reference::put_columns(qkv, 3 * kWidth, i * kWidth, (i + 1) * kWidth, part);
+  }
+  const reference::AttentionSpec spec = make_spec(c);
+  const Shape shape{kTokens, 3 * kWidth};
+  const Var x = make_parameter("qkv", make_tensor(ctx, shape, DType::f32, qkv));
+  const Var sink = make_parameter("sink", make_tensor(ctx, {2}, DType::f32, spec.sink));
+  const Tensor slopes = make_tensor(ctx, {2}, DType::f32, spec.alibi_slopes);
+  const Segments segments{int_tensor(ctx, query_offsets(c)), 40};
+  const Var o =
+      attention(ctx, x, segments, 2, 2, {.causal = true}, {.alibi_slopes = slopes, .sink = sink});
+  backward(ctx, std::span(&o, 1), {make_tensor(ctx, {kTokens, kWidth}, DType::f32, in.d_o)},
+           add_into);
+  const AttentionAnswer answer = reference_answer(c, in, reference::Precision::exact);
+  EXPECT_TRUE(is_close_l2(values_of(leaf_of(sink).grad()),
+                          expected({2}, DType::f32, answer.gradients.d_sink), 1e-5));
+  Vec d_qkv(qkv.size());
+  const auto& [dq, dk, dv, d_sink] = answer.gradients;
+  for (int i = 0; i < 3; ++i) {
+    const Vec& part = i == 0 ? dq : i == 1 ? dk : dv;
+    reference::put_columns(d_qkv, 3 * kWidth, i * kWidth, (i + 1) * kWidth, part);
+  }
+  EXPECT_TRUE(is_close_l2(values_of(leaf_of(x).grad()), expected(shape, DType::f32, d_qkv), 1e-5));
 }
 
 TEST_P(AttentionGpuOn, SaysWhatItDoesNotSupport) {

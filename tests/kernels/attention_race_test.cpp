@@ -6,13 +6,14 @@
 namespace tessera::test {
 namespace {
 
-void expect_no_race(const AttentionCase& c, DType dtype) {
+void expect_no_race(const AttentionCase& c, DType dtype, bool deterministic = true) {
   const AttentionInputs in = make_inputs(c, dtype);
   for (const int seed : {1, 2}) {
     SCOPED_TRACE(fmt::format("{} {} seed {}", c.name, dtype, seed));
     const EmulatorSeed scope(seed);
     Context ctx = attention_context(Device::simt, /*threads=*/1);
     DeviceAttention attention(ctx, c, in, dtype);
+    attention.backward.options.deterministic = deterministic;
     EXPECT_NO_THROW(attention.run(ctx));
     expect_answer(c, in, dtype, attention);
   }
@@ -31,6 +32,12 @@ TEST(AttentionRace, PlainOf64) {
 }
 TEST(AttentionRace, PlainOf128) {
   expect_no_race(walk_of(128), DType::bf16);
+}
+TEST(AttentionRace, OnePassOf64) {
+  expect_no_race(walk_of(64), DType::bf16, false);
+}
+TEST(AttentionRace, OnePassOf128) {
+  expect_no_race(walk_of(128), DType::bf16, false);
 }
 TEST(AttentionRace, WithExtrasOf64) {
   expect_no_race(walk_of(64, 0.1), DType::bf16);
