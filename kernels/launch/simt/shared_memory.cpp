@@ -14,9 +14,9 @@ namespace {
 
 constexpr int kPoison = 0xff;  // a NaN in every floating-point type
 constexpr uint32_t kFirst = 1024;
-constexpr uint32_t kGap = 64;        // bytes between static arrays
-constexpr uint32_t kWatched = 1024;  // bytes before the dynamic and after the static arrays
-constexpr uint32_t kStaticBytes = 28 << 10;
+constexpr uint32_t kGap = 64;                // bytes between static arrays
+constexpr uint32_t kWatched = 1024;          // bytes before the dynamic and after the static arrays
+constexpr uint32_t kStaticBytes = 48 << 10;  // what CUDA allows
 constexpr size_t kPage = 4096;
 
 void protect(const std::byte* begin, size_t bytes) {
@@ -76,11 +76,11 @@ std::byte* SharedMemory::static_array(const void* key, uint32_t bytes, uint32_t 
   const uint32_t end =
       statics_.empty() ? kFirst - kGap : statics_.back().begin + statics_.back().bytes;
   const uint32_t begin = (end + kGap + align - 1) / align * align;
-  if (begin + bytes > kStaticBytes || begin - kFirst + bytes + dynamic_.bytes > limit_) {
+  if (begin - kFirst + bytes > kStaticBytes || begin - kFirst + bytes + dynamic_.bytes > limit_) {
     fail_at(site,
             "shared_array: {} bytes do not fit beside {} static and {} dynamic ones; a block may "
             "have {} bytes, {} of them static",
-            bytes, begin - kFirst, dynamic_.bytes, limit_, kStaticBytes - kFirst);
+            bytes, begin - kFirst, dynamic_.bytes, limit_, kStaticBytes);
   }
   statics_.push_back({.key = key, .begin = begin, .bytes = bytes});
   unprotect(at(begin), bytes);

@@ -62,7 +62,7 @@ __global__ void wrong_kernel(Bug bug, float* global) {
       array[8] = 1;
       break;
     case Bug::too_large:
-      shared_array<float, 8000>();
+      shared_array<float, 13000>();
       break;
     case Bug::two_alignments:
       dynamic_shared<16>();
@@ -80,7 +80,7 @@ std::string report_of(Bug bug) {
 }
 
 TEST(SimtSharedMemory, FindsMisuse) {
-  EXPECT_THAT(report_of(Bug::too_large), HasSubstr("32000 bytes do not fit"));
+  EXPECT_THAT(report_of(Bug::too_large), HasSubstr("52000 bytes do not fit"));
   EXPECT_THAT(report_of(Bug::two_alignments), HasSubstr("asked for with alignment 32 here and 16"));
   EXPECT_THAT(report_of(Bug::global_address), HasSubstr("is no address in shared memory"));
 }
