@@ -10,10 +10,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <compare>
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "kernels/linear/onednn.h"
 
@@ -96,7 +96,12 @@ struct Key {
   DType in, out;
   bool transpose_a, transpose_b, accumulate, bias, tf32;
   uint32_t a_alignment, b_alignment, c_alignment;
-  auto operator<=>(const Key&) const = default;
+
+  auto fields() const {
+    return std::tie(m, n, k, lda, ldb, ldc, in, out, transpose_a, transpose_b, accumulate, bias,
+                    tf32, a_alignment, b_alignment, c_alignment);
+  }
+  bool operator<(const Key& other) const { return fields() < other.fields(); }
 };
 
 struct Plan {
