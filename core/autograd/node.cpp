@@ -6,9 +6,27 @@ Node::Node(std::string name, std::vector<Edge> inputs, int outputs)
     : name_(std::move(name)), inputs_(std::move(inputs)), outputs_(outputs) {}
 
 Node::~Node() {
-  if (finished_) return;
-  for (const Edge& edge : inputs_) {
-    if (auto* leaf = dynamic_cast<LeafNode*>(edge.node.get())) leaf->drop_use();
+  if (!finished_) {
+    for (const Edge& edge : inputs_) {
+      if (auto* leaf = dynamic_cast<LeafNode*>(edge.node.get())) leaf->drop_use();
+    }
+  }
+  // Nodes that nothing else keeps go one after the other, not inside one another: a long chain
+  // would overflow the stack.
+  std::vector<std::shared_ptr<Node>> orphans;
+  take_orphans(orphans);
+  while (!orphans.empty()) {
+    const std::shared_ptr<Node> node = std::move(orphans.back());
+    orphans.pop_back();
+    node->take_orphans(orphans);
+  }
+}
+
+void Node::take_orphans(std::vector<std::shared_ptr<Node>>& orphans) {
+  for (Edge& edge : inputs_) {
+    // A leaf stays: its use is dropped by the node's destructor.
+    if (edge.node && edge.node.use_count() == 1 && !edge.node->inputs_.empty())
+      orphans.push_back(std::move(edge.node));
   }
 }
 

@@ -60,6 +60,9 @@ class Node {
   void finish(Context& ctx);
 
  private:
+  // Moves the producers that only this node keeps to `orphans`.
+  void take_orphans(std::vector<std::shared_ptr<Node>>& orphans);
+
   std::string name_;
   std::vector<Edge> inputs_;  // an edge without node where no gradient is wanted
   int outputs_;

@@ -206,6 +206,17 @@ TEST_F(EngineTest, ObserverSeesEveryOutput) {
   EXPECT_EQ(seen, (Names{"n/noise/1", "/fork/2"}));
 }
 
+TEST_F(EngineTest, ALongChainGoesWithoutDeepRecursion) {
+  for (const bool with_backward : {false, true}) {
+    const Var x = parameter("x", {1});
+    Var y = x;
+    for (int i = 0; i < 300'000; ++i) y = add(ctx_, y, x);
+    if (!with_backward) continue;
+    backward_ones(ctx_, y);
+    EXPECT_EQ(grad_of(x), (Numbers{300'001}));
+  }
+}
+
 TEST_F(EngineTest, Misuse) {
   const Var constant(make_tensor(ctx_, {2})), x = parameter("x", {3, 4});
   EXPECT_THROW(backward_ones(ctx_, constant), Error);
