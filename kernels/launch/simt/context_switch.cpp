@@ -103,6 +103,7 @@ void prepare(Coroutine& coroutine, std::byte* stack, void (*entry)()) {
   coroutine = {.stack_pointer = top, .stack_bottom = stack, .stack_size = kStackBytes};
 }
 
+#if defined(__SANITIZE_ADDRESS__)
 void describe_own_stack(Coroutine& coroutine) {
   pthread_attr_t attributes;
   check(pthread_getattr_np(pthread_self(), &attributes) == 0, "simt: the stack is unknown");
@@ -112,7 +113,6 @@ void describe_own_stack(Coroutine& coroutine) {
   coroutine.stack_bottom = bottom;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
 void enter() {
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 }
@@ -124,6 +124,8 @@ void switch_to(Coroutine& from, Coroutine& to, bool finished) {
   __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
 }
 #else
+void describe_own_stack(Coroutine&) {}
+
 void enter() {}
 
 void switch_to(Coroutine& from, Coroutine& to, bool) {

@@ -34,7 +34,7 @@ struct Coroutine {
 // Makes `coroutine` begin with entry() on `stack` when it is first switched to; entry must not
 // return.
 void prepare(Coroutine& coroutine, std::byte* stack, void (*entry)());
-// Fills in the stack of the calling OS thread.
+// Fills in the stack of the calling OS thread where AddressSanitizer needs it.
 void describe_own_stack(Coroutine& coroutine);
 // Must be the first call of an entry function.
 void enter();

@@ -19,7 +19,8 @@ void RaceDetector::begin(Block& block, bool on) {
   if (!on) return;
   threads_ = block.threads;
   agents_ = threads_ + kCopyAgents + kWgmmaAgents * int(block.warpgroups.size());
-  chunks_.assign(SharedMemory::kBytes / kChunk, Chunk());
+  chunks_.resize(SharedMemory::kBytes / kChunk);
+  ++blocks_;  // makes what the chunks hold out of date
   parts_.clear();
   used_lists_ = 0;
   copies_ = 0;
@@ -53,6 +54,7 @@ void RaceDetector::for_each_cell(uint32_t address, uint32_t bytes, bool equalise
   const uint32_t end = address + bytes;
   while (address < end) {
     Chunk& chunk = chunks_[address / kChunk];
+    if (chunk.block != blocks_) chunk = {.whole = {}, .block = blocks_};
     const uint32_t stop = std::min(end, (address / kChunk + 1) * kChunk);
     const bool full = stop - address == kChunk;
     if (full && !chunk.split) {

@@ -72,6 +72,7 @@ class RaceDetector {
     Cell whole;
     bool split = false;
     int32_t parts = -1;  // index into parts_
+    uint64_t block = 0;  // the number of the block that the history is of
   };
 
   // Calls visit(cell, address of its first byte) for the cells of a range; `equalises` tells that
@@ -94,6 +95,7 @@ class RaceDetector {
   std::vector<std::array<Cell, kChunk>> parts_;
   std::vector<std::vector<std::pair<uint16_t, uint32_t>>> lists_;  // readers of a cell: id, time
   size_t used_lists_ = 0;
+  uint64_t blocks_ = 0;  // so far
   uint32_t copies_ = 0;
   std::vector<uint32_t> copy_times_;
 };
