@@ -1,5 +1,6 @@
 // The attention kernels on instrumented objects, where the emulator fails at a race: every kernel
 // of every way of cutting the work, under two seeds.
+#include "kernels/launch/simt/emulator.h"
 #include "tests/kernels/attention_device.h"
 #include "tests/kernels/device_case.h"
 
@@ -66,6 +67,26 @@ TEST(AttentionRace, OfGroupsAndDocuments) {
                   .causal = true,
                   .documents = true},
                  DType::bf16);
+}
+
+// The swizzle of the tiles is there for this. Instrumented kernels count ordinary loads and stores,
+// too.
+TEST(AttentionBanks, HaveNoConflicts) {
+  for (const int head_dim : {64, 128, 256}) {
+    const AttentionCase c = walk_of(head_dim);
+    Context ctx = attention_context(Device::simt, /*threads=*/1);
+    auto& emulator = ctx.state<simt::Emulator>();
+    emulator.options().bank = true;
+    DeviceAttention attention(ctx, c, make_inputs(c, DType::bf16), DType::bf16);
+    attention.run(ctx);
+    attention.backward.options.deterministic = false;
+    attention_backward(ctx, attention.backward);
+    const auto conflicts = emulator.bank_conflicts();
+    EXPECT_GT(conflicts.size(), 4u);
+    for (const auto& [site, count] : conflicts) {
+      EXPECT_EQ(count.cycles, count.ideal_cycles) << site << " at D = " << head_dim;
+    }
+  }
 }
 
 }  // namespace
