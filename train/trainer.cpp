@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/launch/device_peak.h"
+#include "kernels/linear/cublaslt.h"
 #include "model/flops.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
@@ -140,6 +141,7 @@ Trainer::Trainer(const RunConfig& config, bool resume)
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),
       checkpoints_(prepare_run_folder(config, resume) / "checkpoints", config.checkpoint.keep),
       console_(config.training.steps) {
+  ctx_.state<CublasLtOptions>().tf32 = config.precision.tf32;
   if (!resume || !restore()) {
     initialize(ctx_, model_.parameters(), config.run.seed);
     optimizer_.copy_masters(ctx_);
