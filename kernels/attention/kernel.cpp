@@ -23,11 +23,15 @@ void check_heads(const Tensor& x, const char* name, const Tensor& like, int64_t 
         x.stride(2));
 }
 
-void check_segments(const Segments& segments, const char* name, int64_t tokens) {
+void check_segments(const Segments& segments, const char* name, const Tensor& heads) {
   const Tensor& offsets = segments.offsets;
+  const int64_t tokens = heads.shape(0);
   check(offsets.rank() == 1 && offsets.dtype() == DType::i32 && offsets.shape(0) >= 1,
         "attention: the {} segments are {} {}, expected i32 [S + 1]", name, offsets.dtype(),
         offsets.shape());
+  check(offsets.device() == heads.device(),
+        "attention: the {} segments are on {}, their tokens on {}; make both with one context",
+        name, name_of(offsets.device()), name_of(heads.device()));
   if (!is_host_readable(offsets.device())) return;
   const int32_t* begin = offsets.data<int32_t>();
   for (int64_t s = 0; s + 1 < offsets.shape(0); ++s) {
@@ -105,8 +109,8 @@ void check_inputs(const Args& args) {
   check_heads(args.v, "v", q, kv_heads);
   check(args.k.shape(0) == args.v.shape(0), "attention: k {} and v {} differ in their tokens",
         args.k.shape(), args.v.shape());
-  check_segments(args.query_segments, "query", q.shape(0));
-  check_segments(args.key_segments, "key", args.k.shape(0));
+  check_segments(args.query_segments, "query", q);
+  check_segments(args.key_segments, "key", args.k);
   check(args.query_segments.offsets.shape(0) == args.key_segments.offsets.shape(0),
         "attention: {} query segments, {} key segments", args.query_segments.offsets.shape(0) - 1,
         args.key_segments.offsets.shape(0) - 1);

@@ -27,7 +27,8 @@ struct AttentionOptions {
 
 // Documents in a flattened row of tokens: document s is rows offsets[s] .. offsets[s + 1] - 1.
 struct Segments {
-  Tensor offsets;       // i32 [S + 1], from 0 to N, not decreasing
+  Tensor offsets;  // i32 [S + 1], from 0 to N, not decreasing; not checked on `cuda`, where the
+                   // host cannot read them
   int64_t longest = 0;  // an upper bound of their lengths. Workspace depends on it and on N, not on
                         // the offsets, so that a plan on `meta` needs no data.
   bool documents = false;  // segments are of any number and lengths; false: all of one length
