@@ -81,6 +81,7 @@ AttentionOptions Llama::attention_options(int layer, bool training) const {
   options.backend = options_.attention;
   options.window_left = config_.sliding_window > 0 ? config_.sliding_window - 1 : -1;
   options.softcap = options_.attention_softcap;
+  options.deterministic = options_.attention_deterministic;
   options.dropout = training ? options_.attention_dropout : 0;
   options.dropout_purpose = purpose_id(fmt::format("dropout/layers.{}.attention", layer));
   return options;

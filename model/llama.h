@@ -21,6 +21,7 @@ struct ComputeOptions {
   AttentionBackend attention = AttentionBackend::flash;
   double attention_dropout = 0;
   double attention_softcap = 0;  // 0: none
+  bool attention_deterministic = true;
   bool recompute_blocks =
       false;  // keep only each block's input, compute the rest again in backward
 };

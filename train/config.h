@@ -95,12 +95,15 @@ struct AttentionConfig {
   std::optional<int64_t> window;  // complete() writes it to model.sliding_window
   double softcap = 0;
   double dropout = 0;
+  bool deterministic = true;
 
   void visit(auto&& v) {
     v("backend", backend, "flash: linear memory; standard: whole score matrices, to compare with");
     v("window", window, "replaces model.sliding_window; 0: none", tokens(0));
     v("softcap", softcap, "scores become softcap * tanh(score / softcap); 0: off", at_least(0));
     v("dropout", dropout, "of attention probabilities while training", from_to_below(0, 1));
+    v("deterministic", deterministic,
+      "false: GPUs may add up query gradients by atomics, for speed; results differ a little");
   }
 };
 

@@ -40,6 +40,7 @@ ComputeOptions compute_options(const RunConfig& config) {
           .attention = config.attention.backend,
           .attention_dropout = config.attention.dropout,
           .attention_softcap = config.attention.softcap,
+          .attention_deterministic = config.attention.deterministic,
           .recompute_blocks = config.memory.recompute == Recompute::block};
 }
 

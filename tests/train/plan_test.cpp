@@ -89,6 +89,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"f32_tied", {"model.tied_embeddings=true"}},
 #ifdef TESSERA_TEST_SIMT
         Case{"simt_f32", {"run.device=simt", "model.context=16", "training.batch=1"}},
+        Case{"simt_bf16_atomics",
+             {"run.device=simt", "model.context=16", "training.batch=1", "precision.mode=bf16",
+              "attention.deterministic=false"}},
         Case{"simt_bf16_packed",
              {"run.device=simt", "model.context=16", "training.batch=1", "precision.mode=bf16",
               "data.document_mask=true", "memory.recompute=block", "training.accumulation=2"}},
