@@ -9,8 +9,9 @@
 #   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for
 #   kernels/launch/gpu/dispatch.h.
 # tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): the tests of SOURCES for device
-#   simt (their names end in /simt), once more, with the instrumented kernels of the libraries after
-#   RACE. They come before the libraries in the link, so that the linker takes no other copies.
+#   simt (their names end in /simt) and of suites named ...Race, once more, with the instrumented
+#   kernels of the libraries after RACE. They come before the libraries in the link, so that the
+#   linker takes no other copies.
 
 option(TESSERA_SIMT "the simt device: kernels on the CPU, by an emulator" ${TESSERA_TESTS})
 
@@ -91,6 +92,6 @@ function(tessera_race_test name)
   endforeach()
   target_link_libraries(${name} PRIVATE tessera_options ${ARG_LINK} tessera_simt_race_hooks
                                         GTest::gtest_main)
-  gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/* DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/*:*Race.* DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT 600 LABELS race)
 endfunction()

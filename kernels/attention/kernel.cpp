@@ -6,6 +6,7 @@
 #include "kernels/attention/cpu.h"
 #include "kernels/attention/gpu.h"
 #include "kernels/attention/standard.h"
+#include "kernels/attention/standard_gpu.h"
 #include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
@@ -192,20 +193,19 @@ AttentionArray array_of(const Tensor& x) {
   return {x.raw(), x.stride(0), x.stride(1)};
 }
 
-// Whether the device's own kernels run. The standard backend is of matrix products, which `simt`
-// leaves to the CPU's code.
-bool runs_gpu_kernels(const Context& ctx, bool standard) {
-  return is_gpu(ctx.target()) && !(standard && ctx.target() == Device::simt);
+// Whether the flash kernels of a GPU run.
+bool runs_flash_on_gpu(const Context& ctx, bool standard) {
+  return is_gpu(ctx.target()) && !standard;
 }
 
 size_t forward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
-  if (runs_gpu_kernels(ctx, standard)) return attention_gpu_forward_workspace(problem);
+  if (runs_flash_on_gpu(ctx, standard)) return attention_gpu_forward_workspace(problem);
   return standard ? standard_forward_workspace(problem, ctx.threads())
                   : attention_forward_workspace(problem, ctx.threads(), ctx.isa());
 }
 
 size_t backward_workspace(const Context& ctx, const AttentionProblem& problem, bool standard) {
-  if (runs_gpu_kernels(ctx, standard)) return attention_gpu_backward_workspace(problem);
+  if (runs_flash_on_gpu(ctx, standard)) return attention_gpu_backward_workspace(problem);
   return standard ? standard_backward_workspace(problem, ctx.threads())
                   : attention_backward_workspace(problem, ctx.threads(), ctx.isa());
 }
@@ -235,7 +235,7 @@ AttentionExtras extras_of(const AttentionHeadTerms& terms) {
 template <class... Heads>
 void check_target(const Context& ctx, const Tensor& q, bool standard, const Heads&... heads) {
   const DType dtype = q.dtype();
-  if (!runs_gpu_kernels(ctx, standard)) {
+  if (!runs_flash_on_gpu(ctx, standard)) {
     check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64,
           "attention: dtype {} is not supported on {}; use f32, bf16 or f64", dtype,
           name_of(ctx.target()));
@@ -243,8 +243,6 @@ void check_target(const Context& ctx, const Tensor& q, bool standard, const Head
   }
   check(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f64,
         "attention: dtype {} is not supported on {}; use bf16, f16, f32 or f64", dtype,
-        name_of(ctx.target()));
-  check(!standard, "attention: the standard backend does not run on {}; use flash",
         name_of(ctx.target()));
   (check_gpu_heads(heads.tensor, heads.name), ...);
 }
@@ -322,9 +320,10 @@ void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, ctx.step());
+  if (standard && is_gpu(ctx.target())) return standard_forward_gpu(ctx, args, problem);
   const Tensor workspace = ctx.workspace(forward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() == 0) return;
-  if (runs_gpu_kernels(ctx, standard)) return forward_on_gpu(ctx, args, problem, workspace);
+  if (runs_flash_on_gpu(ctx, standard)) return forward_on_gpu(ctx, args, problem, workspace);
   const AttentionForwardCpu call{.problem = problem,
                                  .q = array_of(args.q),
                                  .k = array_of(args.k),
@@ -360,9 +359,10 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
   if (args.d_sink.defined()) args.d_sink.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, args.step);
+  if (standard && is_gpu(ctx.target())) return standard_backward_gpu(ctx, args, problem);
   const Tensor workspace = ctx.workspace(backward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
-  if (runs_gpu_kernels(ctx, standard)) return backward_on_gpu(ctx, args, problem, workspace);
+  if (runs_flash_on_gpu(ctx, standard)) return backward_on_gpu(ctx, args, problem, workspace);
   const AttentionBackwardCpu call{.problem = problem,
                                   .q = array_of(args.q),
                                   .k = array_of(args.k),

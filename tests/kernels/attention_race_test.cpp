@@ -71,7 +71,7 @@ TEST(AttentionRace, OfGroupsAndDocuments) {
 
 // The swizzle of the tiles is there for this. Instrumented kernels count ordinary loads and stores,
 // too.
-TEST(AttentionBanks, HaveNoConflicts) {
+TEST(AttentionRace, BanksHaveNoConflicts) {
   for (const int head_dim : {64, 128, 256}) {
     const AttentionCase c = walk_of(head_dim);
     Context ctx = attention_context(Device::simt, /*threads=*/1);
