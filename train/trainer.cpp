@@ -180,11 +180,14 @@ bool Trainer::restore() {
 
 void Trainer::announce() {
   if (!config_.logging.console) return;
-  console_.say(fmt::format(
-      "{}: {} parameters, {} x {} tokens a step, {}, peak {:.0f} GFLOP/s in {}", config_.run.name,
-      format_count(double(parameter_count(model_.parameters()))), config_.sequences_per_step(),
-      config_.model.context, device_description(ctx_), peak_flops_ * 1e-9,
-      config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32"));
+  const char* precision = config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32";
+  const std::string peak =
+      peak_flops_ > 0 ? fmt::format("peak {:.0f} GFLOP/s in {}", peak_flops_ * 1e-9, precision)
+                      : fmt::format("in {}", precision);
+  console_.say(fmt::format("{}: {} parameters, {} x {} tokens a step, {}, {}", config_.run.name,
+                           format_count(double(parameter_count(model_.parameters()))),
+                           config_.sequences_per_step(), config_.model.context,
+                           device_description(ctx_), peak));
 }
 
 }  // namespace tessera
