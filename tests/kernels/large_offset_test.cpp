@@ -1,6 +1,7 @@
 // Rows that begin more than 2^31 elements into a tensor. Its memory, 8 GiB, is reserved, but little
 // of it is touched; where it cannot be reserved the tests are skipped.
 #include <numeric>
+#include <optional>
 
 #include "kernels/cross_entropy/kernel.h"
 #include "kernels/elementwise/kernel.h"
@@ -20,16 +21,26 @@ class LargeOffsetsOn : public DeviceTest {
   // bf16 [rows, columns], unlike in other tests not filled with NaN.
   Tensor reserve(const Shape& shape) {
     try {
-      return ctx_.empty(shape, DType::bf16);
+      return ctx().empty(shape, DType::bf16);
     } catch (const OutOfMemory&) {
       return {};
     }
   }
   Tensor tensor(const Shape& shape, const Vec& values) {
-    return make_tensor(ctx_, shape, DType::bf16, values);
+    return make_tensor(ctx(), shape, DType::bf16, values);
   }
 
-  Context ctx_{{.device = GetParam(), .threads = 2, .isa = machine_isas().back()}};
+  void SetUp() override {
+    DeviceTest::SetUp();
+    if (!IsSkipped()) {
+      context_.emplace(
+          ContextOptions{.device = GetParam(), .threads = 2, .isa = machine_isas().back()});
+    }
+  }
+  Context& ctx() { return *context_; }
+
+ private:
+  std::optional<Context> context_;
 };
 INSTANTIATE_TEST_SUITE_P(Devices, LargeOffsetsOn, ::testing::ValuesIn(built_devices()),
                          device_name);
@@ -39,21 +50,21 @@ TEST_P(LargeOffsetsOn, ConvertAndCrossEntropy) {
   if (!memory.defined()) GTEST_SKIP() << "8 GiB cannot be reserved";
   const Vec values = representable("x", 2 * 100, DType::bf16);
   const Tensor rows = memory.slice(1, 0, 100), near = tensor({2, 100}, values);
-  convert(ctx_, rows, near);
-  const Tensor back = ctx_.empty({2, 100}, DType::f32);
-  convert(ctx_, back, rows);
+  convert(ctx(), rows, near);
+  const Tensor back = ctx().empty({2, 100}, DType::f32);
+  convert(ctx(), back, rows);
   EXPECT_EQ(values_of(back).data, values);
   Tensor losses[2];
   for (const Tensor& logits : {rows, near}) {
     Tensor& result = losses[logits.storage() == near.storage()];
-    result = ctx_.empty({2}, DType::f32);
-    cross_entropy_rows(ctx_, {.logits = logits,
-                              .targets = make_tokens(ctx_, {7, 99}),
-                              .losses = result,
-                              .dlogits = logits});
+    result = ctx().empty({2}, DType::f32);
+    cross_entropy_rows(ctx(), {.logits = logits,
+                               .targets = make_tokens(ctx(), {7, 99}),
+                               .losses = result,
+                               .dlogits = logits});
   }
   EXPECT_TRUE(is_bitwise_equal(losses[0], losses[1]));
-  convert(ctx_, back, rows);
+  convert(ctx(), back, rows);
   EXPECT_EQ(values_of(back).data, values_of(near).data);
 }
 
@@ -62,20 +73,20 @@ TEST_P(LargeOffsetsOn, Rope) {
   if (!memory.defined()) GTEST_SKIP() << "8 GiB cannot be reserved";
   const Tensor rows = memory.slice(1, 0, 32);
   const Tensor near = tensor({2, 32}, representable("x", 2 * 32, DType::bf16));
-  convert(ctx_, rows, near);
-  const RopeTable table = rope_table(ctx_, {}, 10, 16);
+  convert(ctx(), rows, near);
+  const RopeTable table = rope_table(ctx(), {}, 10, 16);
   for (const Tensor& x : {memory, near}) {
-    rope_rotate(ctx_, {.x = x,
-                       .y = x,
-                       .positions = make_tokens(ctx_, {3, 9}),
-                       .cos = table.cos,
-                       .sin = table.sin,
-                       .heads = 2,
-                       .head_dim = 16,
-                       .inverse = false});
+    rope_rotate(ctx(), {.x = x,
+                        .y = x,
+                        .positions = make_tokens(ctx(), {3, 9}),
+                        .cos = table.cos,
+                        .sin = table.sin,
+                        .heads = 2,
+                        .head_dim = 16,
+                        .inverse = false});
   }
-  const Tensor back = ctx_.empty({2, 32}, DType::bf16);
-  convert(ctx_, back, rows);
+  const Tensor back = ctx().empty({2, 32}, DType::bf16);
+  convert(ctx(), back, rows);
   EXPECT_TRUE(is_bitwise_equal(back, near));
 }
 
@@ -86,10 +97,10 @@ TEST_P(LargeOffsetsOn, EmbeddingForward) {
   Vec row(d);
   std::iota(row.begin(), row.end(), 0.0);
   for (double& x : row) x = double(int(x) % 200);
-  convert(ctx_, table.slice(0, vocabulary - 1, vocabulary), tensor({1, d}, row));
-  const Tensor y = ctx_.empty({1, d}, DType::bf16);
+  convert(ctx(), table.slice(0, vocabulary - 1, vocabulary), tensor({1, d}, row));
+  const Tensor y = ctx().empty({1, d}, DType::bf16);
   embedding_forward(
-      ctx_, {.tokens = make_tokens(ctx_, {int32_t(vocabulary - 1)}), .table = table, .y = y});
+      ctx(), {.tokens = make_tokens(ctx(), {int32_t(vocabulary - 1)}), .table = table, .y = y});
   EXPECT_EQ(values_of(y).data, row);
 }
 
