@@ -92,6 +92,6 @@ function(tessera_race_test name)
   endforeach()
   target_link_libraries(${name} PRIVATE tessera_options ${ARG_LINK} tessera_simt_race_hooks
                                         GTest::gtest_main)
-  gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/*:*Race.* DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 600 LABELS race)
+  gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/*:*Race.*
+                       DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS race)
 endfunction()
