@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/check.h"
+
 namespace tessera {
 namespace {
 
@@ -69,6 +71,11 @@ std::unique_ptr<SegmentAllocator> make_meta_allocator() {
 std::unique_ptr<SegmentAllocator> make_allocator(Device device) {
   if (device == Device::meta) return make_meta_allocator();
   if (device == Device::cuda) return make_cuda_allocator();
+#ifndef TESSERA_WITH_SIMT
+  check(
+      device != Device::simt,
+      "simt: this build has no emulator; configure with -DTESSERA_SIMT=ON, or use another device");
+#endif
   return make_host_allocator(device);
 }
 

@@ -38,6 +38,7 @@ std::unique_ptr<SegmentAllocator> make_meta_allocator();
 // Memory of the first CUDA device. Throws Error where there is no driver or device, and in a build
 // without CUDA.
 std::unique_ptr<SegmentAllocator> make_cuda_allocator();
+// Of any device; throws Error for one that this build or machine lacks.
 std::unique_ptr<SegmentAllocator> make_allocator(Device device);
 
 // The number of CUDA devices that this build and machine can use; 0 without CUDA or a driver.
