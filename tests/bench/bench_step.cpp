@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "model/flops.h"
 #include "tests/bench/benchmarks.h"
@@ -49,34 +50,69 @@ double process_memory() {
   return double(usage.ru_maxrss) / 1024;
 }
 
-void bench_one(const Settings& settings, const std::string& name, DType dtype, bool kernels,
-               Stopwatch& watch, const Report& report) {
-  const StepShape shape = step_shape(name);
-  Context ctx(settings.context);
-  const Llama model(ctx, shape.model, {.dtype = dtype});
-  AdamW optimizer(ctx, model.parameters(), {});
-  initialize(ctx, model.parameters(), 1);
-  optimizer.copy_masters(ctx);
-  const Batch batch = random_batch(shape);
-  const auto step = [&] { training_step(ctx, model, optimizer, std::span(&batch, 1), 3e-4, {}); };
-  const Measurement time = watch.measure(ctx, step);
+// A model with all that a training step of it needs.
+class StepRunner {
+ public:
+  StepRunner(const ContextOptions& options, const StepShape& shape, DType dtype)
+      : ctx_(options),
+        model_(ctx_, shape.model, {.dtype = dtype}),
+        optimizer_(ctx_, model_.parameters(), {}),
+        batch_(random_batch(shape)) {
+    initialize(ctx_, model_.parameters(), 1);
+    optimizer_.copy_masters(ctx_);
+  }
 
-  const double tokens = double(shape.batch * shape.model.context);
-  const double flops = training_flops_per_token(shape.model, shape.model.context) * tokens;
-  report.row({fmt::format("step ({}) {}", name, name_of(dtype)), dtype, flops, time}, watch.peaks(),
-             {{"tokens_per_second", tokens / time.seconds},
-              {"share_of_f32_peak", flops / time.seconds / watch.peaks().f32},
-              {"ledger_peak_mib", double(ctx.ledger().peak()) / 1048576.0},
-              {"process_peak_mib", process_memory()}});
-  if (!kernels || report.json()) return;
+  Context& context() { return ctx_; }
+  void step() { training_step(ctx_, model_, optimizer_, std::span(&batch_, 1), 3e-4, {}); }
+
+ private:
+  Context ctx_;
+  Llama model_;
+  AdamW optimizer_;
+  Batch batch_;
+};
+
+void profile(StepRunner& runner) {
   constexpr int kSteps = 5;
-  CostTable table([&] { ctx.synchronize(); });
-  ctx.set_kernel_log(&table);
+  CostTable table([&] { runner.context().synchronize(); });
+  runner.context().set_kernel_log(&table);
   const auto begin = std::chrono::steady_clock::now();
-  for (int i = 0; i < kSteps; ++i) step();
+  for (int i = 0; i < kSteps; ++i) runner.step();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  runner.context().set_kernel_log(nullptr);
   print_kernels(table, seconds / kSteps, kSteps);
+}
+
+// All dtypes in turn, since only then the ratio of their times means something.
+void bench_shape(const Settings& settings, const std::string& name, bool kernels, Stopwatch& watch,
+                 const Report& report) {
+  const StepShape shape = step_shape(name);
+  std::vector<std::unique_ptr<StepRunner>> runners;
+  std::vector<Timed> bodies;
+  for (const DType dtype : settings.dtypes) {
+    runners.push_back(std::make_unique<StepRunner>(settings.context, shape, dtype));
+    bodies.push_back(
+        {runners.back()->context(), [runner = runners.back().get()] { runner->step(); }});
+  }
+  const std::vector<Measurement> times = watch.measure_in_turn(bodies);
+  const double tokens = double(shape.batch * shape.model.context);
+  const double flops = training_flops_per_token(shape.model, shape.model.context) * tokens;
+  for (size_t i = 0; i < times.size(); ++i) {
+    report.row({fmt::format("step ({}) {}", name, name_of(settings.dtypes[i])), settings.dtypes[i],
+                flops, times[i]},
+               watch.peaks(),
+               {{"tokens_per_second", tokens / times[i].seconds},
+                {"share_of_f32_peak", flops / times[i].seconds / watch.peaks().f32},
+                {"times_first_dtype", time_ratio(times.front(), times[i])},
+                {"ledger_peak_mib", double(runners[i]->context().ledger().peak()) / 1048576.0},
+                {"process_peak_mib", process_memory()}});
+    if (report.json()) continue;
+    if (i > 0)
+      fmt::print("    {:.2f} times as fast as {}\n", time_ratio(times.front(), times[i]),
+                 name_of(settings.dtypes.front()));
+    if (kernels) profile(*runners[i]);
+  }
 }
 
 }  // namespace
@@ -85,10 +121,7 @@ void bench_step(const Settings& settings, const std::vector<std::string>& shapes
                 Stopwatch& watch, const Report& report) {
   report.heading(watch.peaks(),
                  "training steps; FLOPs by 6 x matrix parameters + causal attention, per token");
-  for (const std::string& shape : shapes) {
-    for (const DType dtype : settings.dtypes)
-      bench_one(settings, shape, dtype, kernels, watch, report);
-  }
+  for (const std::string& shape : shapes) bench_shape(settings, shape, kernels, watch, report);
 }
 
 }  // namespace tessera::bench

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "kernels/elementwise/kernel.h"
@@ -65,39 +66,74 @@ double Stopwatch::speed_now() {
   return peaks_.f32 > 0 ? now / peaks_.f32 : 1;
 }
 
-Measurement Stopwatch::measure(Context& ctx, const std::function<void()>& body) {
-  time_calls(ctx, body, 1);
-  const int in_a_row = calls_in_a_row(ctx, body);
-  Measurement result;
-  std::vector<double> clean, all;
+// Seconds of calls, in one function's windows.
+struct Stopwatch::Samples {
+  std::vector<double> clean, all, medians;
   double clean_seconds = 0;
-  const auto start = Clock::now();
-  double before = speed_now();
-  while (clean_seconds < seconds_ && (seconds_since(start) < 6 * seconds_ || all.empty())) {
-    std::vector<double> calls;
-    const auto window = Clock::now();
-    do {
-      calls.push_back(time_calls(ctx, body, in_a_row));
-    } while (seconds_since(window) < kWindow);
-    const double length = seconds_since(window);
-    const double after = speed_now();
-    ++result.windows;
-    if (before >= kCleanShare && after >= kCleanShare) {
-      clean.insert(clean.end(), calls.begin(), calls.end());
-      clean_seconds += length;
-    } else {
-      ++result.dropped;
-    }
-    all.insert(all.end(), calls.begin(), calls.end());
-    before = after;
+  int windows = 0, dropped = 0;
+
+  Measurement summary() {
+    std::vector<double>& used = clean.empty() ? all : clean;
+    std::sort(used.begin(), used.end());
+    return {.seconds = percentile(used, 0.5),
+            .fastest = percentile(used, 0.1),
+            .slowest = percentile(used, 0.9),
+            .calls = int(used.size()),
+            .windows = windows,
+            .dropped = dropped,
+            .medians = std::move(medians)};
   }
-  std::vector<double>& used = clean.empty() ? all : clean;
-  std::sort(used.begin(), used.end());
-  result.seconds = percentile(used, 0.5);
-  result.fastest = percentile(used, 0.1);
-  result.slowest = percentile(used, 0.9);
-  result.calls = int(used.size());
-  return result;
+};
+
+void Stopwatch::take_window(const Timed& timed, int calls_in_a_row, Samples& samples) {
+  std::vector<double> calls;
+  const auto begin = Clock::now();
+  do {
+    calls.push_back(time_calls(timed.ctx, timed.body, calls_in_a_row));
+  } while (seconds_since(begin) < kWindow);
+  const double length = seconds_since(begin);
+  const double before = std::exchange(speed_before_, speed_now());
+  ++samples.windows;
+  samples.all.insert(samples.all.end(), calls.begin(), calls.end());
+  if (before >= kCleanShare && speed_before_ >= kCleanShare) {
+    samples.clean.insert(samples.clean.end(), calls.begin(), calls.end());
+    samples.clean_seconds += length;
+  } else {
+    ++samples.dropped;
+  }
+  std::sort(calls.begin(), calls.end());
+  samples.medians.push_back(percentile(calls, 0.5));
+}
+
+std::vector<Measurement> Stopwatch::measure_in_turn(const std::vector<Timed>& bodies) {
+  std::vector<int> in_a_row;
+  for (const Timed& timed : bodies) {
+    time_calls(timed.ctx, timed.body, 1);
+    in_a_row.push_back(calls_in_a_row(timed.ctx, timed.body));
+  }
+  std::vector<Samples> samples(bodies.size());
+  const auto enough = [&](const Samples& s) { return s.clean_seconds >= seconds_; };
+  const double limit = 6 * seconds_ * double(bodies.size());
+  const auto start = Clock::now();
+  speed_before_ = speed_now();
+  do {
+    for (size_t i = 0; i < bodies.size(); ++i) take_window(bodies[i], in_a_row[i], samples[i]);
+  } while (!std::all_of(samples.begin(), samples.end(), enough) && seconds_since(start) < limit);
+  std::vector<Measurement> results;
+  for (Samples& s : samples) results.push_back(s.summary());
+  return results;
+}
+
+Measurement Stopwatch::measure(Context& ctx, const std::function<void()>& body) {
+  return measure_in_turn({{ctx, body}}).front();
+}
+
+double time_ratio(const Measurement& slow, const Measurement& fast) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < std::min(slow.medians.size(), fast.medians.size()); ++i)
+    ratios.push_back(slow.medians[i] / fast.medians[i]);
+  std::sort(ratios.begin(), ratios.end());
+  return percentile(ratios, 0.5);
 }
 
 }  // namespace tessera::bench

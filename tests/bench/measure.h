@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "core/context.h"
 
@@ -20,7 +21,18 @@ struct Measurement {
   double fastest = 0, slowest = 0;  // of those calls: 10th and 90th percentile
   int calls = 0;
   int windows = 0, dropped = 0;
+  std::vector<double> medians;  // of each window, dropped or not
 };
+
+// Something to time: `body` works on ctx.
+struct Timed {
+  Context& ctx;
+  std::function<void()> body;
+};
+
+// How many times as long a call of `slow` takes as one of `fast`: the median over the pairs of
+// windows that measure_in_turn() took one after the other, so that the machine's moods cancel.
+double time_ratio(const Measurement& slow, const Measurement& fast);
 
 class Stopwatch {
  public:
@@ -37,13 +49,18 @@ class Stopwatch {
   // clean) after six times that long. On `cuda` a time is the mean of so many calls in a row that
   // waiting for the device does not matter.
   Measurement measure(Context& ctx, const std::function<void()>& body);
+  // The same for several, a window of each in turn until all have enough.
+  std::vector<Measurement> measure_in_turn(const std::vector<Timed>& bodies);
 
  private:
+  struct Samples;
+  void take_window(const Timed& timed, int calls_in_a_row, Samples& samples);
   // The f32 burst now, as a share of the best one; 1 where the machine is not shared.
   double speed_now();
 
   Context ctx_;  // for the peaks alone
   double seconds_;
+  double speed_before_ = 0;  // at the end of the last window
   Peaks peaks_;
 };
 
