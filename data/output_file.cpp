@@ -31,6 +31,10 @@ int reserve_error(int fd, uint64_t bytes) {
 OutputFile::OutputFile(const fs::path& path) : path_(path), temporary_(path.string() + ".tmp") {
   check(!fs::is_directory(path), "cannot write {}: it is a folder; give a file name",
         path.string());
+  if (std::error_code error; path.has_parent_path()) {
+    fs::create_directories(path.parent_path(), error);
+    check(!error, "cannot write {}: {}", path.string(), error.message());
+  }
   fd_ = ::open(temporary_.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666);
   check(fd_ >= 0, "cannot write {}: {}", path.string(), std::strerror(errno));
 }

@@ -6,9 +6,9 @@
 
 namespace tessera {
 
-// Stands for a temporary file beside `path`; commit() flushes it to disk and gives it its name.
-// Destroyed before that, it removes the temporary file and leaves an older `path` as it was. Errors
-// name `path` and the system's reason.
+// Stands for a temporary file beside `path`, whose folder is made if missing; commit() flushes it
+// to disk and gives it its name. Destroyed before that, it removes the temporary file and leaves an
+// older `path` as it was. Errors name `path` and the system's reason.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);

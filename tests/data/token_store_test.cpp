@@ -163,6 +163,12 @@ TEST(TokenStore, WriterSurvivesAFullDisk) {
   EXPECT_EQ(read_split(file, Split::train), (std::vector<int32_t>{1, 2, 3}));
 }
 
+TEST(TokenStore, WriterMakesTheFolder) {
+  const TemporaryFolder folder;
+  write_token_file(folder / "new/folder/a.h5", 10, {{1, 2, 3}});
+  EXPECT_EQ(TokenFile(folder / "new/folder/a.h5").token_count(Split::train), 3u);
+}
+
 TEST(TokenStore, WriterRejectsBadIdsAndPlaces) {
   const TemporaryFolder folder;
   TokenFileWriter writer(folder / "a.h5", NumberTokenizer(10));
@@ -170,9 +176,10 @@ TEST(TokenStore, WriterRejectsBadIdsAndPlaces) {
                          writer.append(Split::train, std::vector<TokenId>{9, 10});
                        }),
                        "token id 10 is not below the vocabulary size, 10"));
+  write_token_file(folder / "file.h5", 10, {{1, 2, 3}});
   EXPECT_TRUE(
-      contains(error_of([&] { TokenFileWriter(folder / "no/such/a.h5", NumberTokenizer(10)); }),
-               "No such file"));
+      contains(error_of([&] { TokenFileWriter(folder / "file.h5/a.h5", NumberTokenizer(10)); }),
+               "Not a directory"));
   EXPECT_TRUE(contains(error_of([&] { TokenFileWriter(folder.path(), NumberTokenizer(10)); }),
                        "is a folder"));
 }
