@@ -26,7 +26,8 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.footer(
       "Example:\n  generate runs/quickstart --prompt 'The ' --max-tokens 200 --temperature 0.8 "
       "--top-k 40");
-  app.add_option("CHECKPOINT", arguments.checkpoint, "a run's folder, or one of its checkpoints")
+  app.add_option("CHECKPOINT", arguments.checkpoint,
+                 "a run's folder, one of its checkpoints, or a Hugging Face folder")
       ->required();
   app.add_option("-p,--prompt", arguments.prompt, "the text to continue");
   app.add_option("-n,--max-tokens", options.max_tokens, "tokens to generate at most")
@@ -60,6 +61,7 @@ void declare(CLI::App& app, Arguments& arguments) {
 void run(const Arguments& arguments) {
   Context ctx(context_options(arguments.run));
   const LoadedModel loaded = load_model(ctx, arguments.checkpoint, arguments.precision);
+  check(loaded.tokenizer != nullptr, "{}: it has no tokenizer that is known", arguments.checkpoint);
   fmt::print("{}", arguments.prompt);
   const auto begin = std::chrono::steady_clock::now();
   const Generated result = generate(ctx, loaded.model, *loaded.tokenizer, arguments.prompt,

@@ -1,52 +1,36 @@
 #include "train/load_model.h"
 
-#include "kernels/elementwise/kernel.h"
-#include "train/checkpoint/checkpoint.h"
+#include <map>
+
+#include "train/convert/model_source.h"
 #include "train/setup.h"
 
 namespace tessera {
-namespace {
 
-namespace fs = std::filesystem;
-
-fs::path resolve(const fs::path& path) {
-  check(fs::exists(path), "{}: does not exist; give a run's folder or a checkpoint", path.string());
-  if (fs::exists(path / "manifest.json")) return path;
-  const fs::path folder = fs::exists(path / "checkpoints") ? path / "checkpoints" : path;
-  const LatestCheckpoint latest = find_latest_checkpoint(folder);
-  if (latest.directory) return *latest.directory;
-  check(latest.damaged.empty(), "{}: {}", folder.string(),
-        latest.damaged.empty() ? "" : latest.damaged.front());
-  fail("{}: holds no checkpoint", folder.string());
-}
-
-void read_parameters(Context& ctx, const CheckpointReader& reader, const Llama& model) {
+void read_weights(const WeightSource& source, const Llama& model, const std::string& where) {
+  std::map<std::string_view, const WeightInfo*> by_name;
+  for (const WeightInfo& info : source.weights()) by_name[info.name] = &info;
   for (const Parameter& parameter : model.parameters()) {
-    const Tensor& value = parameter.value();
-    if (value.dtype() == DType::f32) {
-      reader.read("model/" + parameter.name, value);
-    } else {
-      const Tensor stored = ctx.empty(value.shape(), DType::f32, MemoryTag::workspace);
-      reader.read("model/" + parameter.name, stored);
-      convert(ctx, value, stored);
-    }
+    const auto found = by_name.find(parameter.name);
+    check(found != by_name.end(), "{}: it has no weight {}: it is of another model", where,
+          parameter.name);
+    check(found->second->shape == parameter.value().shape(),
+          "{}: weight {} has shape {}, the model needs {}: use its sizes", where, parameter.name,
+          found->second->shape, parameter.value().shape());
+    read_weight(source, *found->second, parameter.value());
+    by_name.erase(found);
   }
+  check(by_name.empty(), "{}: the model has no weight {}: it is of another model", where,
+        by_name.empty() ? "" : by_name.begin()->first);
 }
 
-}  // namespace
-
-LoadedModel load_model(Context& ctx, const fs::path& path, DType dtype) {
-  const fs::path directory = resolve(path);
-  const CheckpointReader reader(directory, Verify::as_read);
-  const ConfigText text{(directory / "config.yaml").string(), reader.meta().config_yaml};
-  RunConfig config = read_run_config(text, {}, ConfigUse::plan);
-  ComputeOptions options = compute_options(config);
+LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dtype) {
+  ModelSource source = open_model(path);
+  ComputeOptions options = compute_options(source.config);
   options.dtype = dtype;
-  Llama model(ctx, config.model, options);
-  read_parameters(ctx, reader, model);
-  auto tokenizer =
-      restore_tokenizer(reader.meta().tokenizer_json, (directory / "tokenizer.json").string());
-  return {std::move(config), std::move(tokenizer), std::move(model), reader.meta().step};
+  Llama model(ctx, source.config.model, options);
+  read_weights(*source.weights, model, source.path.string());
+  return {std::move(source.config), std::move(source.tokenizer), std::move(model), source.step};
 }
 
 }  // namespace tessera

@@ -1,24 +1,31 @@
-// A model from a checkpoint, to generate with or to evaluate.
+// A model with its weights, to generate with, to evaluate or to go on from.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 
 #include "data/tokenizer.h"
+#include "model/formats/weight_source.h"
 #include "model/llama.h"
 #include "train/config.h"
 
 namespace tessera {
 
 struct LoadedModel {
-  RunConfig config;  // of the run that wrote the checkpoint
-  std::unique_ptr<Tokenizer> tokenizer;
+  RunConfig config;  // of the run that wrote the checkpoint; a foreign model sets only `model`
+  std::unique_ptr<Tokenizer> tokenizer;  // null for a foreign model without a known one
   Llama model;
-  int64_t step;
+  int64_t step;  // 0 for a foreign model
 };
 
-// `path` is a checkpoint, a folder of checkpoints or a run's folder; of several the newest good one
-// is taken. Weights are converted to `dtype` (f32 or bf16). Throws Error naming the file.
+// `path` is a checkpoint, a folder of checkpoints or a run's folder (of several the newest good one
+// is taken), or a Hugging Face folder. Weights are converted to `dtype` (f32 or bf16). Throws Error
+// naming the file.
 LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dtype);
+
+// Reads every parameter of `model`, on any device and in any dtype. Throws Error, one line naming
+// the weight, where the source lacks one, has one more or one of another shape. `where` names the
+// source.
+void read_weights(const WeightSource& source, const Llama& model, const std::string& where);
 
 }  // namespace tessera

@@ -87,6 +87,9 @@ class CheckpointReader {
   bool contains(std::string_view name) const;
   // Bit for bit into a contiguous tensor on the cpu; its shape and dtype must be the stored ones.
   void read(std::string_view name, const Tensor& into) const;
+  // Rows [first, first + rows) along dimension 0 of a tensor of at least one, as they are stored.
+  // The tensor's checksum is compared when it is first asked for.
+  void read_rows(std::string_view name, int64_t first, int64_t rows, std::byte* into) const;
 
  private:
   struct Impl;

@@ -1,5 +1,6 @@
 #include <array>
 #include <map>
+#include <set>
 
 #include "core/files/file.h"
 #include "core/hdf5/attribute.h"
@@ -80,7 +81,16 @@ struct CheckpointReader::Impl {
   Manifest manifest;
   CheckpointMeta meta;
   Handle master;
+  const TensorRecord& record_of(std::string_view name) const {
+    const auto found = by_name.find(name);
+    check(found != by_name.end(),
+          "{} has no tensor {}: it is a checkpoint of another model; use the settings in its {}",
+          directory.string(), name, files::kConfig);
+    return *found->second;
+  }
+
   std::map<std::string, const TensorRecord*, std::less<>> by_name;
+  std::set<std::string, std::less<>> verified;  // tensors that were read by rows
 };
 
 CheckpointReader::CheckpointReader(const fs::path& directory, Verify verify)
@@ -108,12 +118,7 @@ bool CheckpointReader::contains(std::string_view name) const {
 
 void CheckpointReader::read(std::string_view name, const Tensor& into) const {
   const hdf5::Quiet quiet;
-  const std::string directory = impl_->directory.string();
-  const auto found = impl_->by_name.find(name);
-  check(found != impl_->by_name.end(),
-        "{} has no tensor {}: it is a checkpoint of another model; use the settings in its {}",
-        directory, name, files::kConfig);
-  const TensorRecord& record = *found->second;
+  const TensorRecord& record = impl_->record_of(name);
   const std::string file = (impl_->directory / record.file).string();
   check(into.shape() == record.info.shape,
         "{}: tensor {} has shape {}, the model needs {}: it is a checkpoint of another shape; use "
@@ -132,6 +137,24 @@ void CheckpointReader::read(std::string_view name, const Tensor& into) const {
     fail("{}: tensor {}: {}: the checkpoint is damaged", file, name, error.what());
   }
   if (!staged.empty()) upload(into, staged.data());
+}
+
+void CheckpointReader::read_rows(std::string_view name, int64_t first, int64_t rows,
+                                 std::byte* into) const {
+  const TensorRecord& record = impl_->record_of(name);
+  const File file = File::open(impl_->directory / record.file);
+  const uint64_t size = file.size();
+  const bool inside = record.offset <= size && record.bytes <= size - record.offset;
+  if (!impl_->verified.contains(name)) {
+    check(inside && Checksum::of(file, record.offset, record.bytes) == record.checksum,
+          "{}: tensor {}: its checksum does not match: the checkpoint is damaged",
+          file.path().string(), name);
+    impl_->verified.emplace(name);
+  }
+  const uint64_t row_bytes = record.bytes / uint64_t(record.info.shape[0]);
+  const std::span<std::byte> bytes(into, size_t(uint64_t(rows) * row_bytes));
+  check(file.read_at(record.offset + uint64_t(first) * row_bytes, bytes) == bytes.size(),
+        "{}: tensor {} is cut off: the checkpoint is damaged", file.path().string(), name);
 }
 
 }  // namespace tessera

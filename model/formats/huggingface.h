@@ -1,0 +1,21 @@
+// A model in a Hugging Face folder: config.json, safetensors, generation_config.json and the files
+// of its tokenizer.
+#pragma once
+
+#include "model/formats/file_weights.h"
+#include "model/formats/huggingface_config.h"
+
+namespace tessera {
+
+struct HuggingFaceModel {
+  PublishedConfig config;
+  std::unique_ptr<WeightSource> weights;
+};
+
+// Whether the folder has a config.json.
+bool is_huggingface_folder(const std::filesystem::path& folder);
+
+// Reads the configuration and maps the weights. Error naming file and key or tensor.
+HuggingFaceModel open_huggingface(const std::filesystem::path& folder);
+
+}  // namespace tessera

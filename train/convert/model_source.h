@@ -1,0 +1,32 @@
+// A model to read, whatever its form.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include "data/tokenizer.h"
+#include "model/formats/huggingface_config.h"
+#include "model/formats/weight_source.h"
+#include "train/config.h"
+
+namespace tessera {
+
+enum class ModelForm { checkpoint, huggingface };
+std::string_view name_of(ModelForm form);
+
+struct ModelSource {
+  ModelForm form = ModelForm::checkpoint;
+  std::filesystem::path path;            // the checkpoint, folder or file itself
+  RunConfig config;                      // the run's; of a foreign model all but `model` is default
+  SpecialTokens tokens;                  // of a foreign model
+  std::unique_ptr<Tokenizer> tokenizer;  // null where the model has none that is known
+  std::unique_ptr<WeightSource> weights;
+  int64_t step = 0;  // of training; 0 for a foreign model
+};
+
+// `path` is one of our checkpoints, a folder of them (the newest good one is taken), a run's folder
+// or a Hugging Face folder. Reads everything but the weights. Throws Error naming the file.
+ModelSource open_model(const std::filesystem::path& path);
+
+}  // namespace tessera
