@@ -1,9 +1,12 @@
 #include "data/prepare.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/check.h"
 #include "core/random.h"
+#include "data/parallel.h"
 #include "data/spool.h"
 
 namespace tessera {
@@ -110,26 +113,102 @@ std::unique_ptr<Splitter> make_splitter(TokenFileWriter& writer, const Tokenizer
   return std::make_unique<DocumentSplitter>(writer, tokenizer, config);
 }
 
+// Gives the ids of documents to a splitter in their order. Short documents wait for each other, to
+// be encoded on all cores.
+class DocumentEncoder {
+ public:
+  DocumentEncoder(const Tokenizer& tokenizer, Splitter& splitter)
+      : tokenizer_(tokenizer), splitter_(splitter) {}
+
+  // Returns the bytes used, as Tokenizer::encode().
+  size_t add(const TextPart& part) {
+    // Only a whole document may wait, and only if it cannot fail: the caller names it in errors.
+    if (part.offset == 0 && part.last && tokenizer_.encodes_everything()) {
+      waiting_.emplace_back(part.bytes);
+      if ((waiting_bytes_ += part.bytes.size()) >= kBatchBytes) flush();
+      return part.bytes.size();
+    }
+    flush();
+    std::vector<TokenId> ids;
+    const size_t used = tokenizer_.encode(part, ids);
+    if (!inside_) begin_document();
+    append(ids);
+    inside_ = !part.last;
+    if (part.last) splitter_.end_document();
+    return used;
+  }
+
+  void flush() {
+    std::vector<std::vector<TokenId>> ids(waiting_.size());
+    parallel_for_each(waiting_.size(), [&](size_t d) { ids[d] = tokenizer_.encode(waiting_[d]); });
+    for (const auto& document : ids) {
+      begin_document();
+      append(document);
+      splitter_.end_document();
+    }
+    waiting_.clear();
+    waiting_bytes_ = 0;
+  }
+
+  uint64_t tokens() const { return tokens_; }  // without those around documents
+
+ private:
+  static constexpr size_t kBatchBytes = size_t{4} << 20;
+
+  void begin_document() {
+    if (const auto begin = tokenizer_.begin_of_sequence()) {
+      splitter_.append(std::array{*begin});
+    }
+  }
+
+  void append(std::span<const TokenId> ids) {
+    splitter_.append(ids);
+    tokens_ += ids.size();
+  }
+
+  const Tokenizer& tokenizer_;
+  Splitter& splitter_;
+  std::vector<std::string> waiting_;
+  uint64_t waiting_bytes_ = 0, tokens_ = 0;
+  bool inside_ = false;  // a document has begun whose last part is still to come
+};
+
 // Runs the corpus through the tokenizer; returns the bytes of text.
 uint64_t tokenize(const Corpus& corpus, const Tokenizer& tokenizer, Splitter& splitter,
                   const std::function<void(const PrepareProgress&)>& progress) {
   PrepareProgress now{.stage = "tokenizing", .total_bytes = corpus.bytes()};
   uint64_t text_bytes = 0;
-  std::vector<TokenId> ids;
+  DocumentEncoder encoder(tokenizer, splitter);
   const auto visitor = [&](const TextPart& part) {
-    ids.clear();
-    const size_t used = tokenizer.encode(part, ids);
-    splitter.append(ids);
-    if (part.last) splitter.end_document();
-    now.tokens += ids.size();
+    const size_t used = encoder.add(part);
     text_bytes += used;
     return used;
   };
   corpus.visit(visitor, [&](uint64_t bytes) {
     now.bytes = bytes;
+    now.tokens = encoder.tokens();
     progress(now);
   });
+  encoder.flush();
   return text_bytes;
+}
+
+// By name from the corpus, or from a file.
+std::unique_ptr<Tokenizer> make_tokenizer(
+    const PrepareConfig& config, const Corpus& corpus,
+    const std::function<void(const PrepareProgress&)>& progress) {
+  const std::vector<std::string> names = tokenizer_names();
+  if (std::ranges::find(names, config.tokenizer) == names.end()) {
+    check(fs::exists(config.tokenizer),
+          "unknown tokenizer '{}': neither one of {} nor a file or folder of that name",
+          config.tokenizer, fmt::join(names, ", "));
+    return load_tokenizer(config.tokenizer);
+  }
+  return create_tokenizer(config.tokenizer, [&](const TextVisitor& visitor) {
+    corpus.visit(visitor, [&](uint64_t bytes) {
+      progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
+    });
+  });
 }
 
 void check_splits(const TokenFileWriter& writer, const PrepareConfig& config) {
@@ -155,11 +234,7 @@ PrepareSummary prepare(const PrepareConfig& config,
   CorpusConfig corpus_config = config.corpus;
   corpus_config.exclude = config.output;
   const Corpus corpus(corpus_config);
-  const auto tokenizer = create_tokenizer(config.tokenizer, [&](const TextVisitor& visitor) {
-    corpus.visit(visitor, [&](uint64_t bytes) {
-      progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
-    });
-  });
+  const auto tokenizer = make_tokenizer(config, corpus, progress);
   TokenFileWriter writer(config.output, *tokenizer);
   const auto splitter = make_splitter(writer, *tokenizer, config);
   const uint64_t text_bytes = tokenize(corpus, *tokenizer, *splitter, progress);

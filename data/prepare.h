@@ -19,7 +19,7 @@ enum class SplitRule : uint8_t {
 struct PrepareConfig {
   CorpusConfig corpus;
   std::filesystem::path output;
-  std::string tokenizer;      // a name of tokenizer_names()
+  std::string tokenizer;      // a name of tokenizer_names(), or a path for load_tokenizer()
   double val_fraction = 0.1;  // [0, 1)
   SplitRule split = SplitRule::documents;
   uint64_t seed = 0;  // of the choice of documents
@@ -41,10 +41,10 @@ struct PrepareSummary {
   uint64_t files = 0, bytes = 0;  // of text
 };
 
-// Documents end with the tokenizer's separator, where it has one; with SplitRule::tail only those
-// followed by another, so that a single document is split as it is. `progress` is called about once
-// a MiB or line and may throw to stop. Throws Error for bad input; then nothing is left behind, and
-// an older output is as it was.
+// Documents begin with the tokenizer's begin_of_sequence() and end with its separator(), where it
+// has them; with SplitRule::tail only those followed by another, so that a single document is split
+// as it is. `progress` is called about once a MiB or line and may throw to stop. Throws Error for
+// bad input; then nothing is left behind, and an older output is as it was.
 PrepareSummary prepare(const PrepareConfig& config,
                        const std::function<void(const PrepareProgress&)>& progress);
 

@@ -22,6 +22,7 @@ Examples:
   prepare-data --tokenizer char --split tail -o shakespeare.h5 shakespeare.txt
   prepare-data --tokenizer byte --glob '*.cpp,*.h,*.md' -o sources.h5 ~/project
   prepare-data --tokenizer byte --field text --val-fraction 0.01 -o web.h5 'crawl/*.jsonl'
+  prepare-data --tokenizer ~/models/SmolLM2-135M -o books.h5 ~/books
 )";
 
 // One line on standard error that is redrawn, on a terminal only.
@@ -73,9 +74,10 @@ void declare(CLI::App& app, PrepareConfig& config) {
   app.add_option("INPUT", config.corpus.inputs, "files, folders (searched recursively) or globs")
       ->required();
   app.add_option("-o,--output", config.output, "the token file to write (HDF5)")->required();
-  app.add_option("-t,--tokenizer", config.tokenizer, "how text becomes tokens")
-      ->required()
-      ->check(CLI::IsMember(tokenizer_names()));
+  app.add_option("-t,--tokenizer", config.tokenizer,
+                 fmt::format("{}, a tokenizer.json, a SentencePiece .model or a folder with one",
+                             fmt::join(tokenizer_names(), ", ")))
+      ->required();
   app.add_option("-g,--glob", config.corpus.patterns, "files to take from folders: '*.cpp,*.md'")
       ->delimiter(',')
       ->allow_extra_args(false);

@@ -1,5 +1,7 @@
 #include "data/utf8.h"
 
+#include <cstring>
+
 namespace tessera {
 namespace {
 
@@ -36,6 +38,24 @@ Utf8Sequence first_utf8(std::string_view bytes) {
     code_point = code_point << 6 | (byte(i) & 0x3Fu);
   }
   return {valid, code_point, lead.length};
+}
+
+size_t valid_utf8_prefix(std::string_view bytes) {
+  size_t i = 0;
+  while (i < bytes.size()) {
+    uint64_t eight = 0;
+    if (i + sizeof eight <= bytes.size()) {
+      std::memcpy(&eight, bytes.data() + i, sizeof eight);
+      if ((eight & 0x8080808080808080u) == 0) {
+        i += sizeof eight;
+        continue;
+      }
+    }
+    const Utf8Sequence next = first_utf8(bytes.substr(i));
+    if (next.kind != Utf8Sequence::Kind::valid) break;
+    i += next.length;
+  }
+  return i;
 }
 
 void append_utf8(uint32_t code_point, std::string& out) {

@@ -20,6 +20,12 @@ struct Utf8Sequence {
 // The sequence at the start of `bytes`, which must not be empty. Incomplete: valid so far, but cut.
 Utf8Sequence first_utf8(std::string_view bytes);
 
+// How many bytes at the start of `bytes` are whole, valid sequences.
+size_t valid_utf8_prefix(std::string_view bytes);
+inline bool is_utf8(std::string_view bytes) {
+  return valid_utf8_prefix(bytes) == bytes.size();
+}
+
 void append_utf8(uint32_t code_point, std::string& out);
 
 }  // namespace tessera

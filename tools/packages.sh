@@ -9,6 +9,9 @@ build_packages=(
   libcli11-dev        # command lines
   nlohmann-json3-dev  # metrics and tokenizers
   libfmt-dev          # messages
+  libpcre2-dev        # tokenizers: splitting rules
+  libutf8proc-dev     # tokenizers: Unicode normalization
+  libsentencepiece-dev
 )
 test_packages=(
   libgtest-dev

@@ -90,7 +90,7 @@ Generated generate(Context& ctx, const Llama& model, const Tokenizer& tokenizer,
   std::vector<TokenId> history = encode_prompt(tokenizer, prompt, context);
   Generated result{.prompt_tokens = int64_t(history.size())};
   KvCache cache(ctx, model.config(), context, model.options().dtype);
-  StreamDecoder decoder(tokenizer);
+  StreamDecoder decoder(tokenizer, !prompt.empty());
   StopFilter filter(options.stop);
   size_t fresh = history.size();
   while (result.tokens < options.max_tokens && !result.stopped) {

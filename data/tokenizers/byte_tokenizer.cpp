@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/check.h"
-#include "data/tokenizer_kinds.h"
+#include "data/tokenizers/kinds.h"
 
 namespace tessera {
 namespace {

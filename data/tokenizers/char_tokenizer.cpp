@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/check.h"
-#include "data/tokenizer_kinds.h"
+#include "data/tokenizers/kinds.h"
 #include "data/utf8.h"
 
 namespace tessera {
@@ -37,6 +37,7 @@ class CharTokenizer final : public Tokenizer {
 
   std::string name() const override { return "char"; }
   uint32_t vocabulary_size() const override { return uint32_t(code_points_.size()); }
+  bool encodes_everything() const override { return false; }
 
   size_t encode(const TextPart& part, std::vector<TokenId>& ids) const override {
     return for_each_code_point(part, [&](uint32_t code_point, uint64_t offset) {

@@ -1,10 +1,11 @@
-// What each kind of tokenizer offers to the table in tokenizer.cpp.
+// What each kind of tokenizer offers to the functions of tokenizer.cpp.
 #pragma once
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
 #include "data/tokenizer.h"
+#include "data/tokenizers/special_tokens.h"
 
 namespace tessera {
 
@@ -15,5 +16,9 @@ std::unique_ptr<Tokenizer> restore_byte_tokenizer(const nlohmann::json& json);
 // Ids are ranks in the sorted set of Unicode code points of the corpus, which must be UTF-8.
 std::unique_ptr<Tokenizer> create_char_tokenizer(const TextSource& corpus);
 std::unique_ptr<Tokenizer> restore_char_tokenizer(const nlohmann::json& json);
+
+// `model` is the contents of a SentencePiece model file.
+std::unique_ptr<Tokenizer> create_sentencepiece_tokenizer(std::string model, SpecialTokens special);
+std::unique_ptr<Tokenizer> restore_sentencepiece_tokenizer(const nlohmann::json& json);
 
 }  // namespace tessera
