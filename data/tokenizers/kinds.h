@@ -17,6 +17,10 @@ std::unique_ptr<Tokenizer> restore_byte_tokenizer(const nlohmann::json& json);
 std::unique_ptr<Tokenizer> create_char_tokenizer(const TextSource& corpus);
 std::unique_ptr<Tokenizer> restore_char_tokenizer(const nlohmann::json& json);
 
+// `file` is the text of a Hugging Face tokenizer.json.
+std::unique_ptr<Tokenizer> create_bpe_tokenizer(std::string file, SpecialTokens special);
+std::unique_ptr<Tokenizer> restore_bpe_tokenizer(const nlohmann::json& json);
+
 // `model` is the contents of a SentencePiece model file.
 std::unique_ptr<Tokenizer> create_sentencepiece_tokenizer(std::string model, SpecialTokens special);
 std::unique_ptr<Tokenizer> restore_sentencepiece_tokenizer(const nlohmann::json& json);

@@ -22,6 +22,7 @@ struct TokenizerKind {
 constexpr TokenizerKind kTokenizers[] = {
     {"byte", restore_byte_tokenizer, create_byte_tokenizer},
     {"char", restore_char_tokenizer, create_char_tokenizer},
+    {"bpe", restore_bpe_tokenizer, nullptr},
     {"sentencepiece", restore_sentencepiece_tokenizer, nullptr},
 };
 
@@ -143,7 +144,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   return named(file.string(), [&] {
     std::string contents = read_text_file(file);
     SpecialTokens special = read_special_tokens(file.parent_path());
-    check(!contents.starts_with('{'), "only SentencePiece models are supported so far");
+    const bool json = file.extension() == ".json" || contents.starts_with('{');
+    if (json) return create_bpe_tokenizer(std::move(contents), std::move(special));
     return create_sentencepiece_tokenizer(std::move(contents), std::move(special));
   });
 }

@@ -1,0 +1,102 @@
+// Ids equal to those of the reference libraries, for small tokenizers with the rules of published
+// ones: tests/golden/make_tokenizers.py makes them.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "core/files/file.h"
+#include "core/random.h"
+#include "data/tokenizer.h"
+#include "tests/data/support.h"
+
+namespace tessera {
+namespace {
+
+const std::filesystem::path kFolder = TESSERA_GOLDEN_TOKENIZERS;
+
+const nlohmann::json& golden() {
+  static const auto json = nlohmann::json::parse(read_text_file(kFolder / "golden.json"));
+  return json;
+}
+
+class GoldenTokenizer : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(kFolder / GetParam());
+};
+
+TEST_P(GoldenTokenizer, GivesTheIdsOfTheReference) {
+  const auto& texts = golden()["texts"];
+  const auto& ids = golden()["ids"][GetParam()];
+  ASSERT_EQ(texts.size(), ids.size());
+  ASSERT_GT(texts.size(), 80u);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto text = texts[i].get<std::string>();
+    EXPECT_EQ(tokenizer->encode(text), ids[i].get<std::vector<TokenId>>()) << texts[i];
+  }
+}
+
+TEST_P(GoldenTokenizer, DecodesAsTheReference) {
+  const auto& texts = golden()["texts"];
+  const auto& ids = golden()["ids"][GetParam()];
+  const auto& decoded = golden()["decoded"][GetParam()];  // null where it is the text
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto text = texts[i].get<std::string>();
+    const auto expected = (decoded[i].is_null() ? texts[i] : decoded[i]).get<std::string>();
+    // The reference takes the characters of added tokens for bytes, and unigram models strip every
+    // mark at the beginning, also those of the text.
+    if (expected.find("<norm") < expected.size() || text.starts_with("\u2581")) continue;
+    const auto document = ids[i].get<std::vector<TokenId>>();
+    EXPECT_EQ(tokenizer->decode(document), expected) << texts[i];
+    StreamDecoder stream(*tokenizer);
+    std::string streamed;
+    for (TokenId id : document) streamed += stream.push(id);
+    EXPECT_EQ(streamed + stream.finish(), expected) << texts[i];
+  }
+}
+
+// The texts in a long row, with bytes that are not UTF-8 between them.
+std::string long_document() {
+  const Philox random(3, purpose_id("test/document"), 0);
+  const auto& texts = golden()["texts"];
+  std::string document;
+  for (uint64_t i = 0; document.size() < 300'000; ++i) {
+    document += texts[random.bits(2 * i) % texts.size()].get<std::string>();
+    document += std::array{" ", "\n", " word ", "\xFF\xC3", "a\xE2\x82 ", " the\nend", "", "."}
+        [random.bits(2 * i + 1) % 8];
+  }
+  return document;
+}
+
+// Parts, and blocks on several cores, must not show in the ids.
+TEST_P(GoldenTokenizer, PartsGiveTheIdsOfTheWhole) {
+  const std::string document = long_document();
+  const std::string_view all = document;
+  // A block at a time is one thread's work; below 64 KiB there is one block.
+  const std::vector<TokenId> whole = tokenizer->encode(document);
+  for (size_t step : {999, 10'007, 70'001}) {
+    std::vector<TokenId> ids;
+    size_t done = 0;
+    for (size_t end = step; done < all.size(); end += step) {
+      const bool last = end >= all.size();
+      done += tokenizer->encode(
+          {.bytes = all.substr(done, last ? all.npos : end - done), .offset = done, .last = last},
+          ids);
+      ASSERT_LE(done, end);
+    }
+    EXPECT_EQ(ids, whole) << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenTokenizer,
+                         ::testing::Values("gpt2.json", "llama3.json", "qwen2.json", "smollm2.json",
+                                           "added.json", "llama2.json", "metaspace.json",
+                                           "sp_bpe.model", "sp_unigram.model"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '.', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace tessera
