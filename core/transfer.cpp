@@ -36,7 +36,7 @@ Tensor int_tensor(Context& ctx, std::span<const int32_t> values, MemoryTag tag) 
 }
 
 Tensor to_host(const Tensor& tensor) {
-  if (tensor.device() != Device::cuda) return tensor;
+  if (!is_gpu(tensor.device())) return tensor;
   const Storage& from = *tensor.storage();
   const auto pool = std::make_shared<MemoryPool>(make_host_allocator());
   auto copy = std::make_shared<Storage>(pool, from.bytes(), from.tag());

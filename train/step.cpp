@@ -6,6 +6,7 @@
 
 #include "core/autograd/engine.h"
 #include "core/transfer.h"
+#include "kernels/attention/kernel.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/reduce/kernel.h"
 
@@ -116,6 +117,7 @@ DeviceBatch upload(Context& ctx, const Batch& batch) {
   device.documents = !batch.cu_seqlens.empty();
   const std::vector<int32_t> rows =
       batch.cu_seqlens.empty() ? row_offsets(batch) : batch.cu_seqlens;
+  check_segment_offsets(rows, "document", n, batch.context);
   // Room for a document per token: how many there are must not change the memory plan.
   device.segments = upload_ints(ctx, rows, n + 1).slice(0, 0, int64_t(rows.size()));
   return device;

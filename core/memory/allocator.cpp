@@ -2,8 +2,10 @@
 
 #include <sys/mman.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <map>
 
 #include "core/check.h"
 
@@ -12,10 +14,9 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-class HostAllocator final : public SegmentAllocator {
+class HostAllocator : public SegmentAllocator {
  public:
-  explicit HostAllocator(Device device) : device_(device) {}
-  Device device() const override { return device_; }
+  Device device() const override { return Device::cpu; }
   std::byte* allocate(size_t bytes) override {
     // mmap aligns to 4 KiB only: map one huge page more and give the ends back.
     void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
@@ -38,9 +39,51 @@ class HostAllocator final : public SegmentAllocator {
   void fill(std::byte* to, std::byte value, size_t bytes) override {
     std::memset(to, int(value), bytes);
   }
+};
+
+class EmulatedAllocator final : public HostAllocator {
+ public:
+  Device device() const override { return Device::simt; }
+  std::byte* allocate(size_t bytes) override {
+    std::byte* segment = HostAllocator::allocate(bytes);
+    if (!segment) return nullptr;
+    segments_[segment] = bytes;
+    if (working_ == 0) protect(segment, bytes, PROT_NONE);
+    return segment;
+  }
+  void release(std::byte* segment, size_t bytes) override {
+    segments_.erase(segment);
+    HostAllocator::release(segment, bytes);
+  }
+  void copy_in(std::byte* to, const std::byte* host, size_t bytes) override {
+    const EmulatedWork work(*this);
+    HostAllocator::copy_in(to, host, bytes);
+  }
+  void copy_out(std::byte* host, const std::byte* from, size_t bytes) override {
+    const EmulatedWork work(*this);
+    HostAllocator::copy_out(host, from, bytes);
+  }
+  void fill(std::byte* to, std::byte value, size_t bytes) override {
+    const EmulatedWork work(*this);
+    HostAllocator::fill(to, value, bytes);
+  }
+  void begin_emulated_work() override {
+    if (working_++ > 0) return;
+    for (auto [segment, bytes] : segments_) protect(segment, bytes, PROT_READ | PROT_WRITE);
+  }
+  void end_emulated_work() override {
+    if (--working_ > 0) return;
+    for (auto [segment, bytes] : segments_) protect(segment, bytes, PROT_NONE);
+  }
 
  private:
-  Device device_;
+  static void protect(std::byte* segment, size_t bytes, int access) {
+    check(mprotect(segment, bytes, access) == 0, "simt: memory cannot be protected: {}",
+          std::strerror(errno));
+  }
+
+  std::map<std::byte*, size_t> segments_;
+  int working_ = 0;  // works within works
 };
 
 class MetaAllocator final : public SegmentAllocator {
@@ -62,8 +105,11 @@ class MetaAllocator final : public SegmentAllocator {
 
 }  // namespace
 
-std::unique_ptr<SegmentAllocator> make_host_allocator(Device device) {
-  return std::make_unique<HostAllocator>(device);
+std::unique_ptr<SegmentAllocator> make_host_allocator() {
+  return std::make_unique<HostAllocator>();
+}
+std::unique_ptr<SegmentAllocator> make_emulated_allocator() {
+  return std::make_unique<EmulatedAllocator>();
 }
 std::unique_ptr<SegmentAllocator> make_meta_allocator() {
   return std::make_unique<MetaAllocator>();
@@ -71,12 +117,12 @@ std::unique_ptr<SegmentAllocator> make_meta_allocator() {
 std::unique_ptr<SegmentAllocator> make_allocator(Device device) {
   if (device == Device::meta) return make_meta_allocator();
   if (device == Device::cuda) return make_cuda_allocator();
-#ifndef TESSERA_WITH_SIMT
-  check(
-      device != Device::simt,
-      "simt: this build has no emulator; configure with -DTESSERA_SIMT=ON, or use another device");
+  if (device == Device::cpu) return make_host_allocator();
+#ifdef TESSERA_WITH_SIMT
+  return make_emulated_allocator();
+#else
+  fail("simt: this build has no emulator; configure with -DTESSERA_SIMT=ON, or use another device");
 #endif
-  return make_host_allocator(device);
 }
 
 }  // namespace tessera

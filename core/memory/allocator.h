@@ -26,13 +26,33 @@ class SegmentAllocator {
 
   // Waits for all of it.
   virtual void synchronize() {}
+  // Around what the host does in the device's stead; see EmulatedWork.
+  virtual void begin_emulated_work() {}
+  virtual void end_emulated_work() {}
   // The cudaStream_t that kernels and copies are ordered by; nullptr on host devices.
   virtual void* stream() const { return nullptr; }
 };
 
-// Anonymous host memory with transparent huge pages where the system grants them, for `cpu` or
-// `simt`.
-std::unique_ptr<SegmentAllocator> make_host_allocator(Device device = Device::cpu);
+// While one is alive, the host can touch the memory of `simt`: around a kernel in the emulator, and
+// around matrix products, which run as on `cpu`. At any other time a host's access is a
+// segmentation fault, as on `cuda`. Nothing on other devices.
+class EmulatedWork {
+ public:
+  explicit EmulatedWork(SegmentAllocator& memory) : memory_(memory) {
+    memory_.begin_emulated_work();
+  }
+  ~EmulatedWork() { memory_.end_emulated_work(); }
+  EmulatedWork(const EmulatedWork&) = delete;
+  EmulatedWork& operator=(const EmulatedWork&) = delete;
+
+ private:
+  SegmentAllocator& memory_;
+};
+
+// Anonymous host memory with transparent huge pages where the system grants them, for `cpu`.
+std::unique_ptr<SegmentAllocator> make_host_allocator();
+// The same for `simt`, closed to the host but for EmulatedWork and the functions that move data.
+std::unique_ptr<SegmentAllocator> make_emulated_allocator();
 // Addresses without memory behind them: for planning.
 std::unique_ptr<SegmentAllocator> make_meta_allocator();
 // Memory of the first CUDA device. Throws Error where there is no driver or device, and in a build

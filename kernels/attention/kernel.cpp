@@ -26,7 +26,6 @@ void check_heads(const Tensor& x, const char* name, const Tensor& like, int64_t 
 
 void check_segments(const Segments& segments, const char* name, const Tensor& heads) {
   const Tensor& offsets = segments.offsets;
-  const int64_t tokens = heads.shape(0);
   check(offsets.rank() == 1 && offsets.dtype() == DType::i32 && offsets.shape(0) >= 1,
         "attention: the {} segments are {} {}, expected i32 [S + 1]", name, offsets.dtype(),
         offsets.shape());
@@ -34,19 +33,8 @@ void check_segments(const Segments& segments, const char* name, const Tensor& he
         "attention: the {} segments are on {}, their tokens on {}; make both with one context",
         name, name_of(offsets.device()), name_of(heads.device()));
   if (!is_host_readable(offsets.device())) return;
-  const int32_t* begin = offsets.data<int32_t>();
-  for (int64_t s = 0; s + 1 < offsets.shape(0); ++s) {
-    const int64_t length = int64_t(begin[s + 1]) - begin[s];
-    check(length >= 0,
-          "attention: {} segment {} begins at {} and ends at {}; offsets must not decrease", name,
-          s, begin[s], begin[s + 1]);
-    check(length <= segments.longest,
-          "attention: {} segment {} has {} rows, more than the longest stated, {}", name, s, length,
-          segments.longest);
-  }
-  check(begin[0] == 0 && begin[offsets.shape(0) - 1] <= tokens,
-        "attention: {} segments reach from {} to {}; they must begin at 0 and end by {}", name,
-        begin[0], begin[offsets.shape(0) - 1], tokens);
+  check_segment_offsets({offsets.data<int32_t>(), size_t(offsets.shape(0))}, name, heads.shape(0),
+                        segments.longest);
 }
 
 void check_options(const AttentionOptions& o) {
@@ -292,6 +280,22 @@ void backward_on_gpu(Context& ctx, const AttentionBackwardArgs& args,
 }
 
 }  // namespace
+
+void check_segment_offsets(std::span<const int32_t> offsets, const char* name, int64_t tokens,
+                           int64_t longest) {
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const int64_t length = int64_t(offsets[s + 1]) - offsets[s];
+    check(length >= 0,
+          "attention: {} segment {} begins at {} and ends at {}; offsets must not decrease", name,
+          s, offsets[s], offsets[s + 1]);
+    check(length <= longest,
+          "attention: {} segment {} has {} rows, more than the longest stated, {}", name, s, length,
+          longest);
+  }
+  check(offsets.front() == 0 && offsets.back() <= tokens,
+        "attention: {} segments reach from {} to {}; they must begin at 0 and end by {}", name,
+        offsets.front(), offsets.back(), tokens);
+}
 
 KernelCost cost(const AttentionForwardArgs& args) {
   const double D = double(args.q.shape(2)), heads = double(args.q.shape(1));

@@ -1,6 +1,8 @@
 // Attention kernels, forward and backward.
 #pragma once
 
+#include <span>
+
 #include "core/context.h"
 
 namespace tessera {
@@ -27,12 +29,17 @@ struct AttentionOptions {
 
 // Documents in a flattened row of tokens: document s is rows offsets[s] .. offsets[s + 1] - 1.
 struct Segments {
-  Tensor offsets;  // i32 [S + 1], from 0 to N, not decreasing; not checked on `cuda`, where the
-                   // host cannot read them
+  Tensor offsets;  // i32 [S + 1], from 0 to N, not decreasing; on a GPU, whose memory the host
+                   // cannot read, whoever uploads them checks them with check_segment_offsets()
   int64_t longest = 0;  // an upper bound of their lengths. Workspace depends on it and on N, not on
                         // the offsets, so that a plan on `meta` needs no data.
   bool documents = false;  // segments are of any number and lengths; false: all of one length
 };
+
+// Throws Error unless the offsets begin at 0, do not decrease, end by `tokens`, and no segment is
+// longer than `longest`. `name` ("query", "key") is whose they are.
+void check_segment_offsets(std::span<const int32_t> offsets, const char* name, int64_t tokens,
+                           int64_t longest);
 
 // Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64; on a GPU f16, too), with any
 // strides but contiguous D, D from 1 to 256, Hq a multiple of Hkv. On a GPU, D and the strides of

@@ -54,6 +54,7 @@ StandardProducts::StandardProducts(Context& ctx, const AttentionProblem& p) : ct
 
 void StandardProducts::operator()(const MatmulArgs& args) const {
   if (ctx_.device() == Device::cuda) return cublaslt_matmul(ctx_, args, workspace_);
+  const EmulatedWork work(ctx_.pool().segments());
   if (args.a.dtype() == DType::bf16) return multiply_bf16_on_host(args);
   if (args.a.dtype() == DType::f32) return sgemm(ctx_, args);
   matmul(ctx_, args);

@@ -211,6 +211,7 @@ void matmul(Context& ctx, const MatmulArgs& args) {
   const KernelScope scope(ctx, "matmul", cost(args));
   if (args.c.elements() == 0) return;
   if (ctx.target() == Device::cuda) return matmul_cuda(ctx, args);
+  const EmulatedWork work(ctx.pool().segments());
   const DType dtype = args.a.dtype();
   if (dtype == DType::bf16) return matmul_bf16(ctx, args);
   if (dtype == DType::f32) return matmul_f32(ctx, args);

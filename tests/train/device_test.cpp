@@ -91,6 +91,22 @@ Losses allowed_difference(const RunConfig& config, const Losses& losses) {
   return allowed;
 }
 
+// The host checks offsets before they go to a device whose memory it cannot read.
+TEST(UploadTest, RefusesDocumentsThatDoNotFollowEachOther) {
+  Context ctx({.device = Device::simt});
+  Batch batch{.samples = 1, .context = 8};
+  batch.tokens = batch.targets = batch.positions = std::vector<int32_t>(8, 0);
+  batch.cu_seqlens = {0, 6, 4, 8};
+  try {
+    upload(ctx, batch);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "attention: document segment 1 begins at 6 and ends at 4; offsets must not "
+                 "decrease");
+  }
+}
+
 struct Case {
   const char* name;
   std::vector<std::string> overrides;

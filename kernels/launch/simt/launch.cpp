@@ -7,6 +7,7 @@ namespace tessera::gpu {
 inline namespace on_simt {
 
 void launch_kernel(Context& ctx, const simt::Kernel& kernel, const Grid& grid) {
+  const EmulatedWork work(ctx.pool().segments());
   ctx.state<simt::Emulator>().launch(kernel, grid, ctx.threads());
 }
 

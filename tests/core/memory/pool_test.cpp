@@ -135,6 +135,27 @@ TEST(HostAllocator, AlignsToHugePagesAndSaysWhenMemoryIsExhausted) {
   EXPECT_EQ(host->allocate(size_t{1} << 60), nullptr);
 }
 
+// What would fault on a GPU does so in the emulator: a host function that forgot to download.
+TEST(EmulatedAllocator, IsClosedToTheHostBetweenKernels) {
+  constexpr size_t kBytes = size_t{2} << 20;
+  const auto memory = make_emulated_allocator();
+  std::byte* segment = memory->allocate(kBytes);
+  const auto touch = [&] { *static_cast<volatile std::byte*>(segment) = std::byte{1}; };
+  EXPECT_DEATH(touch(), "");
+  {
+    const EmulatedWork kernel(*memory), inner(*memory);
+    touch();
+    memory->fill(segment + 1, std::byte{2}, 1);
+    touch();
+  }
+  EXPECT_DEATH(touch(), "");
+  std::byte bytes[2];
+  memory->copy_out(bytes, segment, 2);
+  EXPECT_EQ(bytes[0], std::byte{1});
+  EXPECT_EQ(bytes[1], std::byte{2});
+  memory->release(segment, kBytes);
+}
+
 // Host memory with room for `capacity` bytes.
 class SmallMemory final : public SegmentAllocator {
  public:
