@@ -12,7 +12,7 @@ void validate_heads(const ModelConfig& config) {
   check_key(config.heads % config.kv_heads == 0, "model.kv_heads",
             "{} does not divide model.heads, {}; choose a number that does", config.kv_heads,
             config.heads);
-  check_key(config.head_dim % 2 == 0, "model.head_dim",
+  check_key(config.positions != Positions::rope || config.head_dim % 2 == 0, "model.head_dim",
             "{} is odd, but RoPE turns pairs of elements; choose an even one", config.head_dim);
   check_key(config.head_dim <= ModelConfig::kLargestHeadDim, "model.head_dim",
             "{} is above {}, the largest the attention kernels do; use more heads", config.head_dim,
@@ -21,6 +21,9 @@ void validate_heads(const ModelConfig& config) {
 
 void validate_rope(const ModelConfig& config) {
   const RopeConfig& rope = config.rope;
+  check_key(config.positions == Positions::rope || rope.scaling == RopeScaling::none,
+            "model.rope.scaling", "{} has no effect with model.positions {}; set it to none",
+            name_of(rope.scaling), name_of(config.positions));
   const bool ramps = rope.scaling == RopeScaling::yarn || rope.scaling == RopeScaling::llama3;
   check_key(!ramps || rope.original_length > 0, "model.rope.original_context",
             "must be positive with scaling {}; give the context before scaling",
@@ -74,6 +77,7 @@ int64_t parameter_count(const ModelConfig& config) {
                   + 2 * config.width;                    // norms before attention and MLP
   if (config.qkv_bias) block += qkv_width;
   if (config.qk_norm) block += 2 * config.head_dim;
+  if (config.attention_sink) block += config.heads;
   const int64_t embedding = config.vocab_size * config.width;
   return (config.tied_embeddings ? 1 : 2) * embedding + config.layers * block + config.width;
 }

@@ -19,6 +19,13 @@ constexpr auto enum_names(RopeScaling) {
                                                {RopeScaling::llama3, "llama3"}});
 }
 
+// How attention knows where tokens stand.
+enum class Positions { rope, alibi, none };
+constexpr auto enum_names(Positions) {
+  return std::to_array<EnumName<Positions>>(
+      {{Positions::rope, "rope"}, {Positions::alibi, "alibi"}, {Positions::none, "none"}});
+}
+
 struct ModelRopeConfig : RopeConfig {
   void visit(auto&& v) {
     v("theta", theta, "base of the wavelengths", positive());
@@ -59,6 +66,8 @@ struct ModelConfig {
   int64_t ffn_width = 0;  // F: inner elements of the gated MLP
   int64_t context = 0;    // tokens of a training sequence, and the longest that is generated
   int64_t sliding_window = 0;
+  Positions positions = Positions::rope;
+  bool attention_sink = false;
   bool tied_embeddings = false;
   bool qk_norm = false;
   bool qkv_bias = false;
@@ -79,6 +88,10 @@ struct ModelConfig {
     v("context", context, "tokens of a sequence", tokens(1, INT32_MAX));
     v("sliding_window", sliding_window, "tokens a token sees, itself included; 0: all before it",
       tokens(0));
+    v("positions", positions,
+      "rope: rotated queries and keys; alibi: scores fall with distance; none: the causal mask");
+    v("attention_sink", attention_sink,
+      "a learned score in every head's softmax that takes probability and has no value");
     v("tied_embeddings", tied_embeddings, "the output layer shares the embedding's weights");
     v("qk_norm", qk_norm, "RMSNorm of queries and keys before RoPE");
     v("qkv_bias", qkv_bias, "bias on the query, key and value projections");
@@ -86,6 +99,9 @@ struct ModelConfig {
     v("rope", rope, "rotary position embeddings");
     v("init", init, "random initial weights");
   }
+
+  // Whether formats for Llama and its kin (positions by RoPE, no sinks) can hold the model.
+  bool is_llama_like() const { return positions == Positions::rope && !attention_sink; }
 
   // Fills what follows from other keys (kv_heads, head_dim), then validates.
   void complete();

@@ -3,11 +3,13 @@
 #include <cmath>
 
 #include "core/autograd/recompute.h"
+#include "core/transfer.h"
 #include "kernels/elementwise/op.h"
 #include "kernels/embedding/op.h"
 #include "kernels/linear/op.h"
 #include "kernels/rms_norm/op.h"
 #include "kernels/swiglu/op.h"
+#include "model/alibi.h"
 
 // Shapes: N = B * T rows, d width, D head size, Hq and Hkv query and key heads, F feed-forward
 // width, V vocabulary.
@@ -22,7 +24,12 @@ Llama::Llama(Context& ctx, const ModelConfig& config, const ComputeOptions& opti
   final_norm_ = parameter(ctx, "final_norm.weight", {d}, 0, 1);
   if (!config.tied_embeddings) head_ = parameter(ctx, "lm_head.weight", {V, d}, config.init.std);
   const DType table_dtype = options.dtype == DType::f64 ? DType::f64 : DType::f32;
-  rope_ = rope_table(ctx, config.rope, config.context, config.head_dim, table_dtype);
+  if (config.positions == Positions::rope)
+    rope_ = rope_table(ctx, config.rope, config.context, config.head_dim, table_dtype);
+  if (config.positions == Positions::alibi) {
+    alibi_slopes_ = ctx.empty({config.heads}, DType::f32, MemoryTag::data);
+    if (!ctx.is_meta()) upload(alibi_slopes_, alibi_slopes(config.heads).data());
+  }
 }
 
 Var Llama::parameter(Context& ctx, std::string name, const Shape& shape, double init_std,
@@ -54,6 +61,7 @@ Llama::Layer Llama::make_layer(Context& ctx, int index) {
     layer.q_norm = make("attention.q_norm.weight", {D}, 0, 1);
     layer.k_norm = make("attention.k_norm.weight", {D}, 0, 1);
   }
+  if (config_.attention_sink) layer.sink = make("attention.sink", {config_.heads}, 0);
   layer.attention_output = make("attention.output.weight", {d, q_rows}, residual_std);
   layer.mlp_norm = make("mlp_norm.weight", {d}, 0, 1);
   layer.gate_up = make("mlp.gate_up.weight", {2 * F, d}, std);
@@ -61,13 +69,14 @@ Llama::Layer Llama::make_layer(Context& ctx, int index) {
   return layer;
 }
 
-// Queries, keys and values of x [N, d], rotated: [N, (Hq + 2 Hkv) * D].
+// Queries, keys and values of x [N, d], rotated with RoPE: [N, (Hq + 2 Hkv) * D].
 Var Llama::projected_qkv(Context& ctx, const Layer& layer, const Var& x,
                          const Tensor& positions) const {
   const int64_t Hq = config_.heads, Hkv = config_.kv_heads;
   Var qkv = layer.qkv_bias ? linear(ctx, x, layer.qkv, *layer.qkv_bias) : linear(ctx, x, layer.qkv);
   if (layer.q_norm)
     qkv = qk_norm(ctx, qkv, *layer.q_norm, *layer.k_norm, Hq, Hkv, float(config_.norm_eps));
+  if (config_.positions != Positions::rope) return qkv;
   return rope(ctx, std::move(qkv), positions, rope_, Hq, Hkv, config_.head_dim);
 }
 
@@ -85,6 +94,10 @@ AttentionOptions Llama::attention_options(int layer, bool training) const {
   options.dropout = training ? options_.attention_dropout : 0;
   options.dropout_purpose = purpose_id(fmt::format("dropout/layers.{}.attention", layer));
   return options;
+}
+
+AttentionTerms Llama::attention_terms(const Layer& layer) const {
+  return {.alibi_slopes = alibi_slopes_, .sink = layer.sink.value_or(Var())};
 }
 
 Llama::Stream Llama::block(Context& ctx, int index, const Stream& in,
@@ -105,7 +118,8 @@ Llama::Stream Llama::block(Context& ctx, int index, const Stream& in,
     const NameScope part(ctx, "attention");
     Var qkv = projected_qkv(ctx, layer, normed, batch.positions);
     attended = attention(ctx, qkv, {batch.segments, batch.context, batch.documents}, config_.heads,
-                         config_.kv_heads, attention_options(index, batch.training));
+                         config_.kv_heads, attention_options(index, batch.training),
+                         attention_terms(layer));
     attended = linear(ctx, attended, layer.attention_output);
   }
   auto joined = add_rms_norm(ctx, residual, attended, layer.mlp_norm, eps);

@@ -1,6 +1,7 @@
 // The Llama model: embedding, L blocks of attention and gated MLP on a residual stream, norm, head.
 // Touvron et al., "LLaMA", 2023, with grouped-query attention and, as options, QK-norm (Qwen3), QKV
-// bias (Qwen2) and a sliding window (Mistral).
+// bias (Qwen2), a sliding window (Mistral), ALiBi (BLOOM, MPT) or no positions in place of RoPE,
+// and attention sinks (gpt-oss).
 #pragma once
 
 #include <optional>
@@ -48,7 +49,7 @@ class Llama {
  private:
   struct Layer {
     Var attention_norm, qkv, attention_output, mlp_norm, gate_up, down;
-    std::optional<Var> qkv_bias, q_norm, k_norm;
+    std::optional<Var> qkv_bias, q_norm, k_norm, sink;
   };
   // The residual stream, and the output of the part before that is still to be added to it (if
   // any).
@@ -65,6 +66,7 @@ class Llama {
   Stream run_block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Var mlp(Context& ctx, const Layer& layer, const Var& x) const;
   AttentionOptions attention_options(int layer, bool training) const;
+  AttentionTerms attention_terms(const Layer& layer) const;
 
   ModelConfig config_;
   ComputeOptions options_;
@@ -72,7 +74,8 @@ class Llama {
   Var embedding_, final_norm_;
   std::vector<Layer> layers_;
   std::optional<Var> head_;
-  RopeTable rope_;
+  RopeTable rope_;       // with positions by RoPE
+  Tensor alibi_slopes_;  // [Hq], with ALiBi
 };
 
 }  // namespace tessera

@@ -48,8 +48,9 @@ Tensor Llama::next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) co
     const Var k(cache.keys(i).slice(0, 0, end).unflatten(1, Hkv, D));
     const Var v(cache.values(i).slice(0, 0, end).unflatten(1, Hkv, D));
     const AttentionOptions options = attention_options(i, false);
-    const Tensor attended =
-        attention(ctx, q, k, v, queries, keys, options).value().view({n, Hq * D});
+    const Tensor attended = attention(ctx, q, k, v, queries, keys, options, attention_terms(layer))
+                                .value()
+                                .view({n, Hq * D});
     auto joined = add_rms_norm(ctx, x, linear(ctx, Var(attended), layer.attention_output),
                                layer.mlp_norm, eps);
     x = add(ctx, joined.sum, mlp(ctx, layer, joined.normed));

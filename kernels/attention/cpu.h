@@ -1,13 +1,14 @@
 // Flash attention on the CPU: raw-pointer kernels for f32, bf16 and f64 storage.
 //
 //   s = scale * q k^T        s = softcap * tanh(s / softcap) if softcap > 0
-//   p = softmax(s) over the visible keys           o = (p * keep / (1 - dropout)) v
+//   s = s - slope * |t - j|  with ALiBi
+//   p = softmax(s) over the visible keys and the sink          o = (p * keep / (1 - dropout)) v
 //
 // Tokens of several sequences ("segments") stand one behind the other. Query i of a segment of Sq
 // queries and Sk keys stands at key position t = i + Sk - Sq of that segment (bottom-right
 // alignment) and sees the keys t - window_left .. t + window_right of its segment, and none beyond
-// t if causal. A row that sees no key gives o = 0, lse = -infinity and no gradient; the same holds
-// for tokens after the last segment.
+// t if causal. A row that sees no key gives o = 0, lse = -infinity (or the sink) and no gradient;
+// the same holds for tokens after the last segment, which have no sink.
 //
 // Memory is linear in the number of tokens: forward keeps o and lse, backward recomputes p. Sums
 // are in f32 (f64 for f64). Results do not depend on the number of threads.
@@ -23,6 +24,7 @@ namespace tessera {
 
 struct AttentionForwardCpu {
   AttentionProblem problem;
+  AttentionExtras extras;
   AttentionArray q, k, v;     // [Nq, Hq, D], [Nk, Hkv, D], [Nk, Hkv, D]
   AttentionArray o;           // [Nq, Hq, D], written
   void* lse = nullptr;        // [Hq, Nq], written: ln sum exp(s); f64 for f64, else f32
@@ -31,10 +33,12 @@ struct AttentionForwardCpu {
 
 struct AttentionBackwardCpu {
   AttentionProblem problem;
+  AttentionExtras extras;
   AttentionArray q, k, v, o, d_o;
   const void* lse = nullptr;    // [Hq, Nq], from forward
   const void* d_lse = nullptr;  // [Hq, Nq], gradient of lse, like lse; or null for zero
   AttentionArray dq, dk, dv;    // written
+  void* d_sink = nullptr;       // [Hq] like the sink, written; null without one
   void* workspace = nullptr;    // attention_backward_workspace() bytes, 64-byte aligned
 };
 

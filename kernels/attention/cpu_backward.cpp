@@ -11,6 +11,7 @@
 #include <sched.h>
 
 #include "kernels/attention/cpu.h"
+#include "kernels/attention/cpu_deltas.h"
 #include "kernels/attention/cpu_dropout.h"
 #include "kernels/attention/cpu_prefetch.h"
 #include "kernels/attention/cpu_shares.h"
@@ -56,6 +57,7 @@ class Backward {
     zero_rows<S>(args_.dq, {p_.cu_q[p_.segments], p_.q_tokens}, p_.q_heads, p_.head_dim);
     zero_rows<S>(args_.dk, {p_.cu_k[p_.segments], p_.k_tokens}, p_.kv_heads, p_.head_dim);
     zero_rows<S>(args_.dv, {p_.cu_k[p_.segments], p_.k_tokens}, p_.kv_heads, p_.head_dim);
+    if (args_.d_sink) write_sink_gradients<S>(args_, threads_);
   }
 
  private:
@@ -168,22 +170,12 @@ class Backward {
     });
   }
 
-  // lse and delta = rowsum(o * d_o) - d_lse for a block of queries and its
-  // padding.
+  // lse and delta for a block of queries and its padding.
   void prepare(const Band& band, const Head& head, int64_t begin) const {
     const int64_t end = smaller(band.queries, begin + kQueryBlock);
-    const int64_t token = head.index * p_.q_tokens + head.token;
-    const T* lse = static_cast<const T*>(args_.lse) + token;
-    const T* d_lse = args_.d_lse ? static_cast<const T*>(args_.d_lse) + token : nullptr;
+    const T* lse = static_cast<const T*>(args_.lse) + head.index * p_.q_tokens + head.token;
     for (int64_t row = begin; row < end; ++row) {
-      const S* o = row_of<const S>(args_.o, head.token + row, head.index);
-      const S* d_o = row_of<const S>(args_.d_o, head.token + row, head.index);
-      V sum = V::zero();
-      for (int64_t c = 0; c < p_.head_dim; c += V::kLanes) {
-        const int lanes = lanes_left<V>(p_.head_dim - c);
-        sum = fma(V::load_first(o + c, lanes), V::load_first(d_o + c, lanes), sum);
-      }
-      head.delta[row] = reduce_add(sum) - (d_lse ? d_lse[row] : T(0));
+      head.delta[row] = delta_of<S>(args_, head.index, head.token + row);
       const bool sees_nothing = lse[row] == -T(__builtin_inf());
       head.lse[row] = sees_nothing ? T(kNothing) : lse[row];
     }
@@ -348,7 +340,11 @@ class Backward {
     multiply(Update::set, tile, rows_operand(b.scratch.d_output, offset),
              Panels<E>{reinterpret_cast<const E*>(b.scratch.values), kPanel<E>, panel}, columns,
              {0, head_.steps}, ds, kScoreStride);
-    differentiate(b, head, query, row, tile, count, columns, p, ds);
+    if (args_.extras.alibi_slopes) {
+      differentiate<true>(b, head, query, row, tile, count, columns, p, ds);
+    } else {
+      differentiate<false>(b, head, query, row, tile, count, columns, p, ds);
+    }
     const int64_t key_rows = round_up(b.keys.end - b.keys.begin, kPack<E>) / kPack<E>;
     const Operand<E> a = kPack<E> == 1
                              ? Operand<E>{reinterpret_cast<const E*>(ds), kScoreStride, 1}
@@ -371,6 +367,8 @@ class Backward {
     T lse, delta;
     const T* keep;  // null without dropout
     Range visible;  // columns
+    T slope;        // of ALiBi
+    int64_t place;  // of the query, as a column
   };
 
   Row row_of_tile(const KeyBlock& b, const Head& head, int64_t query, int r, int64_t count,
@@ -380,7 +378,9 @@ class Backward {
             head.lse[query + r],
             head.delta[query + r],
             nullptr,
-            columns};
+            columns,
+            args_.extras.alibi_slopes ? T(args_.extras.alibi_slopes[head.index]) : T(0),
+            query + r + b.band.keys - b.band.queries - b.keys.begin};
     if (r < count) {
       const Range seen = b.band.keys_of({query + r, query + r + 1});
       row.visible = intersect(columns, shift(seen, -b.keys.begin));
@@ -396,15 +396,19 @@ class Backward {
   }
 
   // P (with dropout) and dS of columns x .. of one row.
+  template <bool kAlibi>
   TESSERA_INLINE void terms(const Row& row, int64_t x, V& p, V& ds) const {
-    V score = V::load(row.p + x), slope(T(1));
+    V score = V::load(row.p + x), slope(T(1)), shift(-row.lse);
+    if constexpr (kAlibi) {
+      shift = fma(abs(counting_from<V>(T(x - row.place))), V(-row.slope), shift);
+    }
     if (scale_.capped) {
       score = tanh(score * V(T(scale_.inner)));
       slope = fma(-score, score, slope);
     }
     V d_p = V::load(row.ds + x);
     // In this order exp2 sees little rounding where P is large, and P = 1 for an only key.
-    p = exp2(fma(score, V(T(scale_.outer)), V(-row.lse)) * V(T(1.4426950408889634)));
+    p = exp2(fma(score, V(T(scale_.outer)), shift) * V(T(1.4426950408889634)));
     if (x < row.visible.begin || x + V::kLanes > row.visible.end) {
       const auto before_end = first_lanes<V>(lanes_left<V>(row.visible.end - x));
       const auto before_begin = first_lanes<V>(lanes_left<V>(row.visible.begin - x));
@@ -418,6 +422,7 @@ class Backward {
 
   // Fills P and dS of the tile's rows, with zeros in a column unit to either side: the transposed
   // products read tiles of keys that reach beyond `columns`.
+  template <bool kAlibi>
   void differentiate(const KeyBlock& b, const Head& head, int64_t query, int64_t row, int tile,
                      int64_t count, Range columns, T* p, T* ds) const {
     const Range around{larger(0, columns.begin - kColumnUnit), columns.end + kColumnUnit};
@@ -426,7 +431,7 @@ class Backward {
         const Row terms_row = row_of_tile(b, head, query, r, count, columns, p, ds);
         for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
           V p_x, ds_x;
-          terms(terms_row, x, p_x, ds_x);
+          terms<kAlibi>(terms_row, x, p_x, ds_x);
           p_x.store(terms_row.p + x);
           ds_x.store(terms_row.ds + x);
         }
@@ -445,8 +450,8 @@ class Backward {
         bf16* ds_rows = reinterpret_cast<bf16*>(b.scratch.tile_pairs) + r * tile_stride;
         for (int64_t x = columns.begin; x < columns.end; x += V::kLanes) {
           V p0, p1, ds0, ds1;
-          terms(even, x, p0, ds0);
-          terms(odd, x, p1, ds1);
+          terms<kAlibi>(even, x, p0, ds0);
+          terms<kAlibi>(odd, x, p1, ds1);
           pair_up(p0, p1).store(p_pairs + x);
           pair_up(ds0, ds1).store(ds_pairs + x);
           ds0.store(ds_rows + x);

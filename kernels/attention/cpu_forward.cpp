@@ -68,6 +68,7 @@ class Forward {
     Packed packed;
     ForwardScratch scratch;
     int64_t segment, head, begin, count;
+    HeadScores<T> terms;
     alignas(64) T maxima[kQueryBlock];  // of the scores
     alignas(64) T sums[kQueryBlock];    // of exp2(exponent * (score - maximum))
   };
@@ -158,14 +159,23 @@ class Forward {
 
   void query_block(const Band& band, const Packed& packed, const ForwardScratch& scratch,
                    int64_t segment, int64_t head, int64_t begin, Upcoming<3>& upcoming) const {
-    Rows rows{
-        band, packed, scratch, segment, head, begin, smaller(kQueryBlock, band.queries - begin),
-        {},   {}};
+    Rows rows{band,
+              packed,
+              scratch,
+              segment,
+              head,
+              begin,
+              smaller(kQueryBlock, band.queries - begin),
+              HeadScores<T>(args_.extras, scale_, head),
+              {},
+              {}};
     pack_transposed(
         rows_of<const S>(args_.q, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim),
         reinterpret_cast<E*>(scratch.queries), head_.steps);
     far_rows<S>(args_.o, p_.cu_q[segment] + begin, head, rows.count, p_.head_dim).fetch(rows.count);
-    for (T& maximum : rows.maxima) maximum = T(kMasked);
+    // A sink is like a key that has been seen already, with a value of 0.
+    for (T& maximum : rows.maxima) maximum = rows.terms.has_sink ? rows.terms.sink : T(kMasked);
+    for (T& sum : rows.sums) sum = T(rows.terms.has_sink);
     const Range blocks = blocks_of(band.keys_of({begin, begin + rows.count}), kKeyBlock);
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       for (int64_t row = 0; row < rows.count; row += kStrip) {
@@ -230,6 +240,17 @@ class Forward {
     }
   }
 
+  // Takes slope * distance from the scores of a vector of queries, from row `query` of the segment
+  // on, whose scores with `keys` of the tile are `column`.
+  TESSERA_INLINE void apply_alibi(const Rows& rows, const Tile& tile, int64_t query, T* column,
+                                  Range keys) const {
+    const int64_t place = query + rows.band.keys - rows.band.queries - tile.key;
+    for (int64_t k = keys.begin; k < keys.end; ++k) {
+      const V distance = abs(counting_from<V>(T(place - k)));
+      fma(distance, V(-rows.terms.slope), V::load(column + k * kStrip)).store(column + k * kStrip);
+    }
+  }
+
   // A vector of queries of a tile: turns their scores into probabilities relative to the new
   // maxima, 0 where a query does not see a key, and returns the factors by which to rescale what
   // was summed before.
@@ -240,6 +261,7 @@ class Forward {
     const Range all = intersect(tile.keys, shift(rows.band.keys_of_all(queries), -tile.key));
     T* column = scores(rows) + lane;
     if (scale_.capped) apply_softcap(column, some);
+    if (rows.terms.biased) apply_alibi(rows, tile, query, column, some);
     const auto score_of = [&](int64_t k) {
       const V score = V::load(column + k * kStrip);
       if (k >= all.begin && k < all.end) return score;
@@ -310,7 +332,8 @@ class Forward {
     }
     for (int64_t r = 0; r < rows.count; ++r) {
       S* o = row_of<S>(args_.o, token + r, rows.head);
-      if (rows.sums[r] == 0) {
+      const int64_t query = rows.begin + r;
+      if (rows.band.keys_of({query, query + 1}).empty()) {
         zero_row(o, p_.head_dim);
       } else {
         write_row(output(rows, r), factors[r], o, p_.head_dim);

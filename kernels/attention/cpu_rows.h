@@ -94,6 +94,27 @@ struct ScoreScale {
         capped(p.softcap > 0) {}
 };
 
+// What a head's ALiBi and sink add, in units of ScoreScale's `outer`, as scores are before it.
+template <class T>
+struct HeadScores {
+  bool biased, has_sink;
+  T slope, sink;
+
+  HeadScores(const AttentionExtras& extras, const ScoreScale& scale, int64_t head)
+      : biased(extras.alibi_slopes != nullptr),
+        has_sink(extras.sink != nullptr),
+        slope(biased ? T(extras.alibi_slopes[head] / scale.outer) : T(0)),
+        sink(has_sink ? T(static_cast<const T*>(extras.sink)[head] / scale.outer) : T(0)) {}
+};
+
+// first, first + 1, ...: distances of neighbouring lanes.
+template <class V, class T>
+TESSERA_INLINE V counting_from(T first) {
+  alignas(64) T numbers[V::kLanes];
+  for (int i = 0; i < V::kLanes; ++i) numbers[i] = T(i);
+  return V(first) + V::load(numbers);
+}
+
 TESSERA_INLINE Range whole_units(Range columns) {
   return {columns.begin / kColumnUnit * kColumnUnit, round_up(columns.end, kColumnUnit)};
 }

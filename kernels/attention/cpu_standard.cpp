@@ -14,7 +14,12 @@ class Rows {
 
  public:
   explicit Rows(const StandardRows& rows)
-      : rows_(rows), p_(*rows.problem), band_(p_, rows.segment), scale_(p_), dropout_(p_) {}
+      : rows_(rows),
+        p_(*rows.problem),
+        band_(p_, rows.segment),
+        scale_(p_),
+        terms_(*rows.extras, scale_, rows.head),
+        dropout_(p_) {}
 
   int64_t count() const { return band_.queries; }
 
@@ -23,18 +28,21 @@ class Rows {
     S* p = row<S>(rows_.probabilities, i);
     const Range seen = visible(i);
     if (scale_.capped) apply_softcap_row(s, seen);
+    if (terms_.biased) apply_alibi_row(s, i, seen);
     V largest{-T(__builtin_inf())}, total = V::zero();
     for_lanes(seen, [&](int64_t x, int n) {
       largest = max(largest, select(first_lanes<V>(n), V::load_first(s + x, n), largest));
     });
-    const T maximum = reduce_max(largest);
+    T maximum = reduce_max(largest);
+    if (terms_.has_sink && !(maximum > terms_.sink)) maximum = terms_.sink;
     const V exponent{T(scale_.exponent)};
     for_lanes(seen, [&](int64_t x, int n) {
       const V e = exp2((V::load_first(s + x, n) - V(maximum)) * exponent);
       total += select(first_lanes<V>(n), e, V::zero());
       e.store_first(s + x, n);
     });
-    const T sum = reduce_add(total);
+    T sum = reduce_add(total);
+    if (terms_.has_sink) sum += first_of(exp2(V(terms_.sink - maximum) * exponent));
     const V factor{T(1) / sum};
     for_lanes(seen, [&](int64_t x, int n) {
       const V y = V::load_first(s + x, n) * factor;
@@ -45,15 +53,15 @@ class Rows {
     zero_outside(p, seen);
     drop(i, s, seen);
     if (lse) {
-      const V log_sum = log(V(sum));
-      T first;
-      log_sum.store_first(&first, 1);
-      lse[i] = seen.empty() ? -T(__builtin_inf()) : maximum * T(scale_.outer) + first;
+      const bool counts_nothing = seen.empty() && !terms_.has_sink;
+      lse[i] =
+          counts_nothing ? -T(__builtin_inf()) : maximum * T(scale_.outer) + first_of(log(V(sum)));
     }
   }
 
-  void gradient(int64_t i, T* d_p_rows, const T* d_lse) const {
-    T *s = row<T>(rows_.scores, i), *d_p = row<T>(d_p_rows, i);
+  void gradient(int64_t i, const StandardRowGradients& g) const {
+    T *s = row<T>(rows_.scores, i), *d_p = row<T>(g.d_p, i);
+    const T* d_lse = static_cast<const T*>(g.d_lse);
     const S* p = row<const S>(rows_.probabilities, i);
     const Range seen = visible(i);
     if (scale_.capped) apply_softcap_row(s, seen);
@@ -62,7 +70,13 @@ class Rows {
     for_lanes(seen, [&](int64_t x, int n) {
       sum = fma(V::load_first(p + x, n), V::load_first(d_p + x, n), sum);
     });
-    const V delta{reduce_add(sum) - (d_lse ? d_lse[i] : T(0))}, factor{T(p_.scale)};
+    const T row_delta = reduce_add(sum) - (d_lse ? d_lse[i] : T(0));
+    if (g.d_sink) {  // p (0 - delta), as a score without a value
+      const T exponent = terms_.sink * T(scale_.outer) - static_cast<const T*>(g.lse)[i];
+      static_cast<T*>(g.d_sink)[i] =
+          -row_delta * first_of(exp2(V(exponent * T(1.4426950408889634))));
+    }
+    const V delta{row_delta}, factor{T(p_.scale)};
     for_lanes(seen, [&](int64_t x, int n) {
       const V y = V::load_first(p + x, n);
       V d_s = y * (V::load_first(d_p + x, n) - delta) * factor;
@@ -79,6 +93,12 @@ class Rows {
   }
 
  private:
+  static T first_of(V x) {
+    T first;
+    x.store_first(&first, 1);
+    return first;
+  }
+
   template <class X>
   X* row(void* matrix, int64_t i) const {
     return static_cast<X*>(matrix) + i * p_.max_k;
@@ -99,6 +119,14 @@ class Rows {
   void apply_softcap_row(T* s, Range seen) const {
     for_lanes(seen, [&](int64_t x, int n) {
       tanh(V::load_first(s + x, n) * V(T(scale_.inner))).store_first(s + x, n);
+    });
+  }
+
+  void apply_alibi_row(T* s, int64_t i, Range seen) const {
+    const int64_t place = i + band_.keys - band_.queries;
+    for_lanes(seen, [&](int64_t x, int n) {
+      const V distance = abs(counting_from<V>(T(x - place)));
+      fma(distance, V(-terms_.slope), V::load_first(s + x, n)).store_first(s + x, n);
     });
   }
 
@@ -129,6 +157,7 @@ class Rows {
   const AttentionProblem& p_;
   Band band_;
   ScoreScale scale_;
+  HeadScores<T> terms_;
   DropoutMask dropout_;
 };
 
@@ -149,10 +178,9 @@ void softmax(const StandardRows& rows, void* lse, int threads) {
 }
 
 template <class S>
-void gradient(const StandardRows& rows, void* d_p, const void* d_lse, int threads) {
-  for_each_row<S>(rows, threads, [&](const Rows<S>& kernel, int64_t i) {
-    kernel.gradient(i, static_cast<compute_t<S>*>(d_p), static_cast<const compute_t<S>*>(d_lse));
-  });
+void gradient(const StandardRows& rows, const StandardRowGradients& gradients, int threads) {
+  for_each_row<S>(rows, threads,
+                  [&](const Rows<S>& kernel, int64_t i) { kernel.gradient(i, gradients); });
 }
 
 }  // namespace
@@ -170,15 +198,15 @@ void standard_softmax<TESSERA_ISA>(const StandardRows& rows, void* lse, int thre
 }
 
 template <>
-void standard_gradient<TESSERA_ISA>(const StandardRows& rows, void* d_p, const void* d_lse,
+void standard_gradient<TESSERA_ISA>(const StandardRows& rows, const StandardRowGradients& gradients,
                                     int threads) {
   switch (rows.problem->dtype) {
     case DType::f64:
-      return gradient<double>(rows, d_p, d_lse, threads);
+      return gradient<double>(rows, gradients, threads);
     case DType::bf16:
-      return gradient<bf16>(rows, d_p, d_lse, threads);
+      return gradient<bf16>(rows, gradients, threads);
     default:
-      return gradient<float>(rows, d_p, d_lse, threads);
+      return gradient<float>(rows, gradients, threads);
   }
 }
 

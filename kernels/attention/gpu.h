@@ -9,10 +9,6 @@
 // queries, which owns dq and recomputes ds: seven products a pair of blocks instead of five, for
 // gradients that need neither atomics nor memory for partial sums and are the same in every run.
 // Where adds_dq(), the first kernel does it all, with f32 sums of dq in the workspace.
-//
-// With ALiBi, a query at key position t sees key j with slope * |t - j| taken from its score, after
-// the softcap. A sink is a score of its own per head that takes part in the softmax and has no
-// value: it makes probabilities sum to less than 1, and counts in lse.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +17,6 @@
 #include "kernels/attention/problem.h"
 
 namespace tessera {
-
-// Per-head terms of the scores; null: none.
-struct AttentionExtras {
-  const float* alibi_slopes = nullptr;  // [Hq]
-  const float* sink = nullptr;          // [Hq]
-};
 
 struct AttentionForwardGpu {
   AttentionProblem problem;
@@ -45,7 +35,7 @@ struct AttentionBackwardGpu {
   const void* lse = nullptr;    // [Hq, Nq], from forward
   const void* d_lse = nullptr;  // [Hq, Nq], gradient of lse, or null for zero
   AttentionArray dq, dk, dv;    // written
-  float* d_sink = nullptr;      // [Hq], written; null without a sink
+  void* d_sink = nullptr;       // [Hq] like the sink, written; null without one
   void* workspace = nullptr;    // attention_gpu_backward_workspace() bytes
 };
 

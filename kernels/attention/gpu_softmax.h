@@ -23,6 +23,9 @@ struct SoftmaxRows {
   T inner, outer;       // scores are outer * tanh(inner * product), without softcap (inner = 0)
                         // outer * product
   T scale;              // of the gradient of a product
+  int64_t diagonal;     // ALiBi: query i stands at key i + diagonal
+  const float* slope;   // null: no ALiBi
+  const T* sink;        // null: none
   Philox random;        // draws for key j of query i number first_draw + i * row_draws + j
   int64_t first_draw, row_draws;
   uint32_t threshold;  // dropout keeps where the upper 24 bits are at least this; 0: no dropout
@@ -48,8 +51,13 @@ struct SoftmaxGpu {
   // lse [queries] may be null. Elements that a query does not see become 0.
   void (*forward)(Context&, const SoftmaxRows<S>&, T* lse);
   // From d_p, the gradient of the dropped probabilities: d_products, the gradient of q k^T, which
-  // may be where d_p is. d_lse [queries] may be null.
-  void (*backward)(Context&, const SoftmaxRows<S>&, const T* d_p, const T* d_lse, S* d_products);
+  // may be where d_p is. d_lse [queries] may be null. With a sink, lse [queries] is read and
+  // d_sink [queries] written: each row's part of the sink's gradient.
+  void (*backward)(Context&, const SoftmaxRows<S>&, const T* d_p, const T* d_lse, const T* lse,
+                   T* d_sink, S* d_products);
+  // d_sink [heads] from the first `queries` of each head's parts [heads, stride].
+  void (*add_up_sinks)(Context&, const T* parts, int64_t heads, int64_t queries, int64_t stride,
+                       T* d_sink);
   void (*store)(Context&, const StoredHeads<S>&);
 };
 template <Device device, class S>

@@ -46,9 +46,13 @@ void check_options(const AttentionOptions& o) {
         o.softcap, o.scale);
 }
 
-// A value per query head and token, of the type of sums.
+DType dtype_of_sums(const Tensor& q) {
+  return q.dtype() == DType::f64 ? DType::f64 : DType::f32;
+}
+
+// A value per query head and token.
 void check_rows(const Tensor& x, const char* name, const Tensor& q) {
-  const DType dtype = q.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  const DType dtype = dtype_of_sums(q);
   const Shape shape{q.shape(1), q.shape(0)};
   check(x.shape() == shape && x.dtype() == dtype && x.is_contiguous(),
         "attention: {} is {} {}, expected contiguous {} {}", name, x.dtype(), x.shape(), dtype,
@@ -169,7 +173,8 @@ AttentionProblem problem_of(const Context& ctx, const Args& args, uint32_t step)
                            .step = step,
                            .deterministic = o.deterministic ||
                                             args.head_terms.alibi_slopes.defined() ||
-                                            args.head_terms.sink.defined()};
+                                            args.head_terms.sink.defined(),
+                           .has_sink = args.head_terms.sink.defined()};
   if (!ctx.is_meta()) {
     problem.cu_q = args.query_segments.offsets.template data<int32_t>();
     problem.cu_k = args.key_segments.offsets.template data<int32_t>();
@@ -198,25 +203,21 @@ size_t backward_workspace(const Context& ctx, const AttentionProblem& problem, b
                   : attention_backward_workspace(problem, ctx.threads(), ctx.isa());
 }
 
-void check_head_term(const Tensor& x, const char* name, const Tensor& q) {
-  check(x.shape() == Shape{q.shape(1)} && x.dtype() == DType::f32 && x.is_contiguous(),
-        "attention: {} is {} {}, expected contiguous f32 [{}]", name, x.dtype(), x.shape(),
+void check_head_term(const Tensor& x, const char* name, const Tensor& q, DType dtype) {
+  check(x.shape() == Shape{q.shape(1)} && x.dtype() == dtype && x.is_contiguous(),
+        "attention: {} is {} {}, expected contiguous {} [{}]", name, x.dtype(), x.shape(), dtype,
         q.shape(1));
 }
 
-void check_head_terms(const Context& ctx, const AttentionHeadTerms& terms, const Tensor& q,
-                      bool standard) {
-  if (!terms.alibi_slopes.defined() && !terms.sink.defined()) return;
-  check(is_gpu(ctx.target()) && !standard,
-        "attention: ALiBi and sinks run with flash attention on cuda and simt, not with {} on {}",
-        standard ? "standard" : "flash", name_of(ctx.target()));
-  if (terms.alibi_slopes.defined()) check_head_term(terms.alibi_slopes, "alibi_slopes", q);
-  if (terms.sink.defined()) check_head_term(terms.sink, "sink", q);
+void check_head_terms(const AttentionHeadTerms& terms, const Tensor& q) {
+  if (terms.alibi_slopes.defined())
+    check_head_term(terms.alibi_slopes, "alibi_slopes", q, DType::f32);
+  if (terms.sink.defined()) check_head_term(terms.sink, "sink", q, dtype_of_sums(q));
 }
 
 AttentionExtras extras_of(const AttentionHeadTerms& terms) {
   return {.alibi_slopes = terms.alibi_slopes.defined() ? terms.alibi_slopes.data<float>() : nullptr,
-          .sink = terms.sink.defined() ? terms.sink.data<float>() : nullptr};
+          .sink = terms.sink.defined() ? terms.sink.raw() : nullptr};
 }
 
 // What the target can run; on `meta`, what the device that is planned for can.
@@ -256,21 +257,20 @@ void forward_on_gpu(Context& ctx, const AttentionForwardArgs& args, const Attent
 
 void backward_on_gpu(Context& ctx, const AttentionBackwardArgs& args,
                      const AttentionProblem& problem, const Tensor& workspace) {
-  const AttentionBackwardGpu call{
-      .problem = problem,
-      .extras = extras_of(args.head_terms),
-      .q = array_of(args.q),
-      .k = array_of(args.k),
-      .v = array_of(args.v),
-      .o = array_of(args.o),
-      .d_o = array_of(args.d_o),
-      .lse = args.lse.raw(),
-      .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
-      .dq = array_of(args.dq),
-      .dk = array_of(args.dk),
-      .dv = array_of(args.dv),
-      .d_sink = args.d_sink.defined() ? args.d_sink.data<float>() : nullptr,
-      .workspace = workspace.raw()};
+  const AttentionBackwardGpu call{.problem = problem,
+                                  .extras = extras_of(args.head_terms),
+                                  .q = array_of(args.q),
+                                  .k = array_of(args.k),
+                                  .v = array_of(args.v),
+                                  .o = array_of(args.o),
+                                  .d_o = array_of(args.d_o),
+                                  .lse = args.lse.raw(),
+                                  .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+                                  .dq = array_of(args.dq),
+                                  .dk = array_of(args.dk),
+                                  .dv = array_of(args.dv),
+                                  .d_sink = args.d_sink.defined() ? args.d_sink.raw() : nullptr,
+                                  .workspace = workspace.raw()};
   dispatch_gpu(ctx.device(), [&]<Device device>() {
     attention_row_terms_gpu<device>(ctx, call);
     if (!adds_dq(problem)) attention_query_gradients_gpu<device>(ctx, call);
@@ -320,7 +320,7 @@ void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   const bool standard = is_standard(args.options);
   check_target(ctx, args.q, standard, NamedHeads{"q", args.q}, NamedHeads{"k", args.k},
                NamedHeads{"v", args.v}, NamedHeads{"o", args.o});
-  check_head_terms(ctx, args.head_terms, args.q, standard);
+  check_head_terms(args.head_terms, args.q);
   args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, ctx.step());
@@ -329,6 +329,7 @@ void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   if (ctx.is_meta() || args.q.elements() == 0) return;
   if (runs_flash_on_gpu(ctx, standard)) return forward_on_gpu(ctx, args, problem, workspace);
   const AttentionForwardCpu call{.problem = problem,
+                                 .extras = extras_of(args.head_terms),
                                  .q = array_of(args.q),
                                  .k = array_of(args.k),
                                  .v = array_of(args.v),
@@ -355,29 +356,35 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
                NamedHeads{"v", args.v}, NamedHeads{"o", standard ? args.q : args.o},
                NamedHeads{"d_o", args.d_o}, NamedHeads{"dq", args.dq}, NamedHeads{"dk", args.dk},
                NamedHeads{"dv", args.dv});
-  check_head_terms(ctx, args.head_terms, args.q, standard);
+  check_head_terms(args.head_terms, args.q);
   check(args.d_sink.defined() == args.head_terms.sink.defined(),
         "attention: d_sink and a sink go together; give both or neither");
-  if (args.d_sink.defined()) check_head_term(args.d_sink, "d_sink", args.q);
+  if (args.d_sink.defined()) {
+    check_head_term(args.d_sink, "d_sink", args.q, dtype_of_sums(args.q));
+    check_rows(args.lse, "lse", args.q);
+  }
   for (const Tensor& written : {args.dq, args.dk, args.dv}) written.storage()->bump_version();
   if (args.d_sink.defined()) args.d_sink.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
   const AttentionProblem problem = problem_of(ctx, args, args.step);
   if (standard && is_gpu(ctx.target())) return standard_backward_gpu(ctx, args, problem);
   const Tensor workspace = ctx.workspace(backward_workspace(ctx, problem, standard));
-  if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
+  if (ctx.is_meta()) return;
+  if (args.q.elements() + args.k.elements() == 0 && !args.d_sink.defined()) return;
   if (runs_flash_on_gpu(ctx, standard)) return backward_on_gpu(ctx, args, problem, workspace);
   const AttentionBackwardCpu call{.problem = problem,
+                                  .extras = extras_of(args.head_terms),
                                   .q = array_of(args.q),
                                   .k = array_of(args.k),
                                   .v = array_of(args.v),
                                   .o = standard ? AttentionArray{} : array_of(args.o),
                                   .d_o = array_of(args.d_o),
-                                  .lse = standard ? nullptr : args.lse.raw(),
+                                  .lse = args.lse.defined() ? args.lse.raw() : nullptr,
                                   .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
                                   .dq = array_of(args.dq),
                                   .dk = array_of(args.dk),
                                   .dv = array_of(args.dv),
+                                  .d_sink = args.d_sink.defined() ? args.d_sink.raw() : nullptr,
                                   .workspace = workspace.raw()};
   if (standard) {
     standard_backward_cpu(call, args.probabilities.raw(), ctx.threads(), ctx.isa());

@@ -44,12 +44,14 @@ void check_segment_offsets(std::span<const int32_t> offsets, const char* name, i
 // Heads are [tokens, heads, D] tensors of one dtype (f32, bf16 or f64; on a GPU f16, too), with any
 // strides but contiguous D, D from 1 to 256, Hq a multiple of Hkv. On a GPU, D and the strides of
 // 16-bit tensors are multiples of 8. lse is f32 (f64 for f64).
-// Terms of the scores with a value per query head, f32 [Hq]; undefined: none. Flash on a GPU only.
-// ALiBi takes slope * |t - j| from the score of a query at key position t and key j, after the
-// softcap. A sink is a further score in the softmax of every row, with no value: probabilities of
-// keys sum to less than 1, and lse counts it, also for rows that see no key.
+
+// Terms of the scores with a value per query head; undefined: none. ALiBi takes slope * |t - j|
+// from the score of a query at key position t and key j, after the softcap. A sink is a further
+// score in the softmax of every row, with no value: probabilities of keys sum to less than 1, and
+// lse counts it, also for rows that see no key.
 struct AttentionHeadTerms {
-  Tensor alibi_slopes, sink;
+  Tensor alibi_slopes;  // f32 [Hq]
+  Tensor sink;          // [Hq], f64 for f64, else f32
 };
 
 struct AttentionForwardArgs {
@@ -66,7 +68,8 @@ struct AttentionForwardArgs {
 
 struct AttentionBackwardArgs {
   Tensor q, k, v;        // as in forward, as is all that follows
-  Tensor o, lse;         // flash only
+  Tensor o;              // flash only
+  Tensor lse;            // flash, and standard with a sink
   Tensor probabilities;  // standard only
   Tensor d_o;            // [Nq, Hq, D]
   Tensor d_lse;          // [Hq, Nq], gradient of lse; undefined: zero
@@ -76,7 +79,7 @@ struct AttentionBackwardArgs {
   Tensor dq;          // [Nq, Hq, D], written
   Tensor dk, dv;      // [Nk, Hkv, D], written
   AttentionHeadTerms head_terms;
-  Tensor d_sink;  // f32 [Hq], written; with a sink only
+  Tensor d_sink;  // [Hq] like the sink, written; with a sink only
 };
 
 // FLOPs of the visible (query, key) pairs: 4 D a pair and head in forward, 10 D in backward (8 D

@@ -124,7 +124,7 @@ __device__ inline void finish(const ForwardBlock<C>& block, const ForwardTiles<C
   T lse[C::R][2], factor[C::R][2];
   const bool has_sink =
       C::kExtras && whole && args.extras.sink && block.place.segment < int(p.segments);
-  softmax.finish(has_sink ? T(args.extras.sink[block.head]) : -kInfinity<T>, lse, factor);
+  softmax.finish(has_sink ? sink_of<T>(args.extras, block.head) : -kInfinity<T>, lse, factor);
   const Partials<T> partials(args);
   const int64_t row0 = (split * p.q_heads + block.head) * p.q_tokens + block.place.token;
   T* lse_out = (whole ? static_cast<T*>(args.lse) : partials.lse) + row0;
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kCombineThreads)
   const Partials<T> partials(args);
   const int64_t head = row / p.q_tokens, token = row % p.q_tokens;
   const bool has_sink = args.extras.sink && token < p.cu_q[p.segments];
-  const T sink = has_sink ? T(args.extras.sink[head]) : -kInfinity<T>;
+  const T sink = has_sink ? sink_of<T>(args.extras, head) : -kInfinity<T>;
   T largest = sink;
   for (int i = 0; i < args.splits; ++i) largest = max(largest, partials.lse[i * rows + row]);
   const T shift = largest == -kInfinity<T> ? T(0) : largest;

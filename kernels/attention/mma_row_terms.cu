@@ -46,14 +46,14 @@ __global__ void __launch_bounds__(kThreads) attention_sink_kernel(AttentionBackw
   const AttentionProblem& p = args.problem;
   const int64_t head = block_index().x;
   const RowTerms<T> terms(args);
-  const T sink = T(args.extras.sink[head]);
+  const T sink = sink_of<T>(args.extras, head);
   T sum = 0;
   for (int64_t token = thread_index().x; token < p.q_tokens; token += kThreads) {
     const T lse = terms.lse[head * p.q_tokens + token];
     if (lse != kInfinity<T>) sum -= std::exp(sink - lse) * terms.delta[head * p.q_tokens + token];
   }
   sum = block_sum<kThreads>(sum);
-  if (thread_index().x == 0) args.d_sink[head] = float(sum);
+  if (thread_index().x == 0) static_cast<T*>(args.d_sink)[head] = sum;
 }
 
 // dq = scale * its sums. A warp for each token and head.

@@ -37,6 +37,11 @@ __device__ inline Wide<S> tanh_for(Wide<S> x) {
   }
 }
 
+template <class T>
+__device__ inline T sink_of(const AttentionExtras& extras, int64_t head) {
+  return static_cast<const T*>(extras.sink)[head];
+}
+
 // The scores of one head of one segment. Without extras a score is `scale` times the product.
 template <class S, bool kExtras>
 struct ScoreTerms {

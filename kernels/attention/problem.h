@@ -29,6 +29,16 @@ struct AttentionProblem {
   uint64_t seed = 0;
   uint32_t purpose = 0, step = 0;
   bool deterministic = true;  // false: kernels of GPUs may add up dq by atomics
+  bool has_sink = false;      // see AttentionExtras; takes workspace where o is not kept
+};
+
+// Terms of the scores with a value per query head; null: none. With ALiBi, a query at key position
+// t sees key j with slope * |t - j| taken from its score, after the softcap. A sink is a score of
+// its own that takes part in the softmax of every row of a segment and has no value: it makes
+// probabilities sum to less than 1, and counts in lse, also of rows that see no key.
+struct AttentionExtras {
+  const float* alibi_slopes = nullptr;  // [Hq]
+  const void* sink = nullptr;           // [Hq]; f64 for f64, else f32
 };
 
 // A [tokens, heads, D] array; strides in elements, D contiguous.

@@ -40,6 +40,15 @@ __device__ inline T capped(const SoftmaxRows<S>& a, T product) {
   return a.inner == 0 ? product : std::tanh(product * a.inner);
 }
 
+// With what ALiBi takes from it; `slope` in units of `outer`.
+template <class S, class T>
+__device__ inline T score(const SoftmaxRows<S>& a, T slope, int64_t query, int64_t key, T product) {
+  const T s = capped(a, product);
+  if (slope == 0) return s;
+  const int64_t distance = query + a.diagonal - key;
+  return gpu::fma(-slope, T(distance < 0 ? -distance : distance), s);
+}
+
 template <class S, class T>
 __device__ inline T after_dropout(const SoftmaxRows<S>& a, int64_t query, int64_t key, T x) {
   if (a.threshold == 0) return x;
@@ -58,9 +67,11 @@ __global__ void __launch_bounds__(kThreads)
   const Seen seen(a, i);
   const T* products = a.products + i * a.stride;
   const T exponent = a.outer * T(1.4426950408889634);  // log2(e): of powers of 2
+  const T slope = a.slope ? T(*a.slope) / a.outer : T(0);
+  const T sink = a.sink ? *a.sink / a.outer : -kInfinity<T>;
   T maximum = -kInfinity<T>, sum = 0;
   for (int64_t j = seen.begin + gpu::lane(); j < seen.end; j += gpu::kWarpSize) {
-    const T s = capped(a, products[j]);
+    const T s = score(a, slope, i, j, products[j]);
     if (s > maximum) {
       sum = sum * std::exp2((maximum - s) * exponent) + 1;
       maximum = s;
@@ -68,15 +79,17 @@ __global__ void __launch_bounds__(kThreads)
       sum += std::exp2((s - maximum) * exponent);
     }
   }
-  const T largest = gpu::warp_max(maximum);
+  const T largest = gpu::max(gpu::warp_max(maximum), sink);
   sum = gpu::warp_sum(sum == 0 ? T(0) : sum * std::exp2((maximum - largest) * exponent));
+  if (a.sink) sum += std::exp2((sink - largest) * exponent);
   if (lse && gpu::lane() == 0)
     lse[i] = sum == 0 ? -kInfinity<T> : largest * a.outer + std::log(sum);
 
   const T factor = T(1) / sum;
   for (int64_t j = gpu::lane(); j < a.keys; j += gpu::kWarpSize) {
     T p = 0;
-    if (seen.has(j)) p = std::exp2((capped(a, products[j]) - largest) * exponent) * factor;
+    if (seen.has(j))
+      p = std::exp2((score(a, slope, i, j, products[j]) - largest) * exponent) * factor;
     a.probabilities[i * a.stride + j] = gpu::narrow<S>(p);
     if (a.dropped) a.dropped[i * a.stride + j] = gpu::narrow<S>(after_dropout(a, i, j, p));
   }
@@ -86,7 +99,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class S>
 __global__ void __launch_bounds__(kThreads)
     attention_softmax_gradient_kernel(SoftmaxRows<S> a, const gpu::Wide<S>* d_p,
-                                      const gpu::Wide<S>* d_lse, S* d_products) {
+                                      const gpu::Wide<S>* d_lse, const gpu::Wide<S>* lse,
+                                      gpu::Wide<S>* d_sink, S* d_products) {
   using T = gpu::Wide<S>;
   const int64_t i = row_of_warp(), row = i * a.stride;
   if (i >= a.queries) return;
@@ -97,6 +111,8 @@ __global__ void __launch_bounds__(kThreads)
     sum = gpu::fma(p, after_dropout(a, i, j, d_p[row + j]), sum);
   }
   const T delta = gpu::warp_sum(sum) - (d_lse ? d_lse[i] : T(0));
+  // p (0 - delta), as a score without a value
+  if (a.sink && gpu::lane() == 0) d_sink[i] = -delta * std::exp(*a.sink - lse[i]);
 
   for (int64_t j = gpu::lane(); j < a.keys; j += gpu::kWarpSize) {
     T d = 0, p = 0;
@@ -111,6 +127,18 @@ __global__ void __launch_bounds__(kThreads)
     d_products[row + j] = gpu::narrow<S>(d);
     if (a.dropped) a.dropped[row + j] = gpu::narrow<S>(after_dropout(a, i, j, p));
   }
+}
+
+// A block for each head.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    attention_add_up_sinks_kernel(const T* parts, int64_t queries, int64_t stride, T* d_sink) {
+  const int64_t head = gpu::block_index().x;
+  T sum = 0;
+  for (int64_t i = gpu::thread_index().x; i < queries; i += kThreads)
+    sum += parts[head * stride + i];
+  sum = gpu::block_sum<kThreads>(sum);
+  if (gpu::thread_index().x == 0) d_sink[head] = sum;
 }
 
 // A warp for each token and head.
@@ -132,9 +160,18 @@ void forward(Context& ctx, const SoftmaxRows<S>& rows, gpu::Wide<S>* lse) {
 
 template <class S>
 void backward(Context& ctx, const SoftmaxRows<S>& rows, const gpu::Wide<S>* d_p,
-              const gpu::Wide<S>* d_lse, S* d_products) {
+              const gpu::Wide<S>* d_lse, const gpu::Wide<S>* lse, gpu::Wide<S>* d_sink,
+              S* d_products) {
   gpu::launch(ctx, attention_softmax_gradient_kernel<S>,
-              {.x = blocks_for(rows.queries), .threads = kThreads}, rows, d_p, d_lse, d_products);
+              {.x = blocks_for(rows.queries), .threads = kThreads}, rows, d_p, d_lse, lse, d_sink,
+              d_products);
+}
+
+template <class T>
+void add_up_sinks(Context& ctx, const T* parts, int64_t heads, int64_t queries, int64_t stride,
+                  T* d_sink) {
+  gpu::launch(ctx, attention_add_up_sinks_kernel<T>, {.x = unsigned(heads), .threads = kThreads},
+              parts, queries, stride, d_sink);
 }
 
 template <class S>
@@ -147,15 +184,15 @@ void store(Context& ctx, const StoredHeads<S>& rows) {
 
 template <>
 SoftmaxGpu<float> softmax_gpu<TESSERA_GPU_DEVICE, float>() {
-  return {forward<float>, backward<float>, store<float>};
+  return {forward<float>, backward<float>, add_up_sinks<float>, store<float>};
 }
 template <>
 SoftmaxGpu<bf16> softmax_gpu<TESSERA_GPU_DEVICE, bf16>() {
-  return {forward<bf16>, backward<bf16>, store<bf16>};
+  return {forward<bf16>, backward<bf16>, add_up_sinks<float>, store<bf16>};
 }
 template <>
 SoftmaxGpu<double> softmax_gpu<TESSERA_GPU_DEVICE, double>() {
-  return {forward<double>, backward<double>, store<double>};
+  return {forward<double>, backward<double>, add_up_sinks<double>, store<double>};
 }
 
 }  // namespace tessera

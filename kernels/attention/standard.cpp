@@ -4,6 +4,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/check.h"
 #include "kernels/attention/cpu_layout.h"
@@ -81,10 +82,21 @@ bool parallel_heads(const AttentionProblem& p, int threads) {
   return p.segments * p.kv_heads >= threads;
 }
 
-size_t workspace(const AttentionProblem& p, int threads, bool backward) {
+size_t thread_workspace(const AttentionProblem& p, bool backward) {
   Arena arena(nullptr);
   Scratch(arena, p, backward);
-  return arena.used() * size_t(parallel_heads(p, threads) ? threads : 1);
+  return arena.used();
+}
+
+size_t workspace(const AttentionProblem& p, int threads, bool backward) {
+  return thread_workspace(p, backward) * size_t(parallel_heads(p, threads) ? threads : 1);
+}
+
+// Each row's part of the sinks' gradients [Hq, Nq], before the workspace of the threads.
+size_t sink_workspace(const AttentionProblem& p) {
+  Arena arena(nullptr);
+  arena.take(p.has_sink ? p.q_heads * p.q_tokens * (p.dtype == DType::f64 ? 8 : 4) : 0);
+  return arena.used();
 }
 
 template <class S, class T>
@@ -133,17 +145,18 @@ class Unit {
                  rows(args.q, q_first_, head, queries_, scratch_.q), k, scores);
       }
       T* lse = args.lse ? static_cast<T*>(args.lse) + head * p_.q_tokens + q_first_ : nullptr;
-      softmax(StandardRows{&p_, segment_, head, scores.data, p}, lse);
+      softmax(StandardRows{&p_, &args.extras, segment_, head, scores.data, p}, lse);
       if (keys_ == 0 || queries_ == 0) continue;
       multiply({false, false, queries_, p_.head_dim, keys_, 0}, constant(scores), v, o);
       store(args.o, q_first_, head, queries_, o);
     }
   }
 
+  // sink_rows [Hq, Nq]: each row's part of the sinks' gradients; null without.
   template <class Gradient>
-  void backward(const AttentionBackwardCpu& args, S* probabilities,
+  void backward(const AttentionBackwardCpu& args, S* probabilities, T* sink_rows,
                 const Gradient& gradient) const {
-    if (keys_ == 0 || queries_ == 0) return backward_of_nothing(args);
+    if (keys_ == 0 || queries_ == 0) return backward_of_nothing(args, sink_rows);
     const auto k = rows(args.k, k_first_, kv_head_, keys_, scratch_.k);
     const auto v = rows(args.v, k_first_, kv_head_, keys_, scratch_.v);
     const auto dk = target(args.dk, k_first_, kv_head_, scratch_.dk);
@@ -158,9 +171,11 @@ class Unit {
       const auto dq = target(args.dq, q_first_, head, scratch_.dq);
       if (p_.softcap > 0) multiply({false, true, queries_, keys_, p_.head_dim, 0}, q, k, scores);
       multiply({false, true, queries_, keys_, p_.head_dim, 0}, d_o, v, d_scores);
-      const T* d_lse = static_cast<const T*>(args.d_lse);
-      if (d_lse) d_lse += head * p_.q_tokens + q_first_;
-      gradient(StandardRows{&p_, segment_, head, scores.data, p}, d_scores.data, d_lse);
+      gradient(StandardRows{&p_, &args.extras, segment_, head, scores.data, p},
+               StandardRowGradients{.d_p = d_scores.data,
+                                    .d_lse = rows_of_head(static_cast<const T*>(args.d_lse), head),
+                                    .lse = rows_of_head(static_cast<const T*>(args.lse), head),
+                                    .d_sink = rows_of_head(sink_rows, head)});
       multiply({true, false, keys_, p_.head_dim, queries_, beta}, constant(scores), d_o, dv);
       multiply({true, false, keys_, p_.head_dim, queries_, beta}, constant(d_scores), q, dk);
       multiply({false, false, queries_, p_.head_dim, keys_, 0}, constant(d_scores), k, dq);
@@ -173,6 +188,12 @@ class Unit {
  private:
   int64_t group() const { return p_.q_heads / p_.kv_heads; }
   int64_t first_head() const { return kv_head_ * group(); }
+
+  // Of an array [Hq, Nq], or null.
+  template <class X>
+  X* rows_of_head(X* all, int64_t head) const {
+    return all ? all + head * p_.q_tokens + q_first_ : nullptr;
+  }
 
   static S* at(const AttentionArray& array, int64_t token, int64_t head) {
     return static_cast<S*>(array.data) + token * array.token_stride + head * array.head_stride;
@@ -216,9 +237,13 @@ class Unit {
   void fill_zero(const AttentionArray& array, int64_t token, int64_t head, int64_t count) const {
     for (int64_t r = 0; r < count; ++r) std::fill_n(at(array, token + r, head), p_.head_dim, S{});
   }
-  void backward_of_nothing(const AttentionBackwardCpu& args) const {
+  // Rows that see no key: all of their softmax is the sink.
+  void backward_of_nothing(const AttentionBackwardCpu& args, T* sink_rows) const {
     for (int64_t head = first_head(); head < first_head() + group(); ++head) {
       fill_zero(args.dq, q_first_, head, queries_);
+      const T* d_lse = rows_of_head(static_cast<const T*>(args.d_lse), head);
+      T* d_sink = rows_of_head(sink_rows, head);
+      for (int64_t r = 0; d_sink && r < queries_; ++r) d_sink[r] = d_lse ? d_lse[r] : T(0);
     }
     fill_zero(args.dk, k_first_, kv_head_, keys_);
     fill_zero(args.dv, k_first_, kv_head_, keys_);
@@ -234,8 +259,7 @@ class Unit {
 template <class S, class Body>
 void for_each_unit(const AttentionProblem& p, void* workspace, bool backward, int threads,
                    const Body& body) {
-  const size_t bytes =
-      standard_backward_workspace(p, 1) * backward + standard_forward_workspace(p, 1) * !backward;
+  const size_t bytes = thread_workspace(p, backward);
   omp_set_num_threads(threads);  // of oneDNN, where the heads are not parallel
   parallel_tasks(parallel_heads(p, threads) ? threads : 1, p.segments * p.kv_heads,
                  [&](int64_t unit, int worker) {
@@ -267,15 +291,27 @@ void forward(const AttentionForwardCpu& args, void* probabilities, int threads) 
   zero_tail<S>(args.o, p.cu_q[p.segments], p.q_tokens, p.q_heads, p.head_dim);
 }
 
+template <class T>
+void add_up_sinks(const AttentionProblem& p, const T* rows, T* d_sink) {
+  for (int64_t head = 0; head < p.q_heads; ++head) {
+    const T* begin = rows + head * p.q_tokens;
+    d_sink[head] = T(std::accumulate(begin, begin + p.cu_q[p.segments], 0.0));
+  }
+}
+
 template <Isa isa, class S>
 void backward(const AttentionBackwardCpu& args, void* probabilities, int threads) {
+  using T = std::conditional_t<sizeof(S) == 8, double, float>;
   const AttentionProblem& p = args.problem;
-  for_each_unit<S>(p, args.workspace, true, threads, [&](const Unit<S>& unit) {
-    unit.backward(args, static_cast<S*>(probabilities),
-                  [&](const StandardRows& rows, void* d_p, const void* d_lse) {
-                    standard_gradient<isa>(rows, d_p, d_lse, threads);
+  T* sink_rows = args.d_sink ? static_cast<T*>(args.workspace) : nullptr;
+  void* scratch = static_cast<std::byte*>(args.workspace) + sink_workspace(p);
+  for_each_unit<S>(p, scratch, true, threads, [&](const Unit<S>& unit) {
+    unit.backward(args, static_cast<S*>(probabilities), sink_rows,
+                  [&](const StandardRows& rows, const StandardRowGradients& gradients) {
+                    standard_gradient<isa>(rows, gradients, threads);
                   });
   });
+  if (sink_rows) add_up_sinks(p, sink_rows, static_cast<T*>(args.d_sink));
   zero_tail<S>(args.dq, p.cu_q[p.segments], p.q_tokens, p.q_heads, p.head_dim);
   zero_tail<S>(args.dk, p.cu_k[p.segments], p.k_tokens, p.kv_heads, p.head_dim);
   zero_tail<S>(args.dv, p.cu_k[p.segments], p.k_tokens, p.kv_heads, p.head_dim);
@@ -300,7 +336,7 @@ size_t standard_forward_workspace(const AttentionProblem& problem, int threads) 
   return workspace(problem, threads, false);
 }
 size_t standard_backward_workspace(const AttentionProblem& problem, int threads) {
-  return workspace(problem, threads, true);
+  return sink_workspace(problem) + workspace(problem, threads, true);
 }
 
 void standard_forward_cpu(const AttentionForwardCpu& args, void* probabilities, int threads,

@@ -45,6 +45,7 @@ struct Scratch {
   Tensor d_p;         // gradient of the probabilities
   Tensor d_products;  // gradient of q k^T, where d_p has no room for it
   Tensor dropped;     // probabilities after dropout
+  Tensor sink_rows;   // [Hq, Nq], each row's part of the sinks' gradients
   Tensor dk, dv;      // sums of 16-bit gradients over the heads of a group
 
   Scratch(Context& ctx, const AttentionProblem& p, bool backward) {
@@ -57,6 +58,7 @@ struct Scratch {
     d_p = empty(backward, wide, p.max_q, p.max_k);
     d_products = empty(backward && narrow, p.dtype, p.max_q, p.max_k);
     dropped = empty(p.dropout > 0, p.dtype, p.max_q, p.max_k);
+    sink_rows = empty(backward && p.has_sink, wide, p.q_heads, p.q_tokens);
     dk = empty(backward && narrow, wide, p.max_k, p.head_dim);
     dv = empty(backward && narrow, wide, p.max_k, p.head_dim);
   }
@@ -68,10 +70,12 @@ class Standard {
   using T = typename SoftmaxRows<S>::T;
 
  public:
-  Standard(Context& ctx, const AttentionProblem& p, const Tensor& probabilities,
-           const Scratch& scratch, const StandardProducts& multiply, const SoftmaxGpu<S>& kernels)
+  Standard(Context& ctx, const AttentionProblem& p, const AttentionHeadTerms& terms,
+           const Tensor& probabilities, const Scratch& scratch, const StandardProducts& multiply,
+           const SoftmaxGpu<S>& kernels)
       : ctx_(ctx),
         p_(p),
+        terms_(terms),
         all_probabilities_(probabilities),
         scratch_(scratch),
         multiply_(multiply),
@@ -107,6 +111,7 @@ class Standard {
       if (p_.softcap > 0) multiply_({.a = q, .b = k, .c = products, .transpose_b = true});
       multiply_({.a = d_o, .b = v, .c = d_p, .transpose_b = true});
       kernels_.backward(ctx_, rows(s, head, products, p), d_p.data<T>(), lse(args.d_lse, s, head),
+                        lse(args.lse, s, head), lse(scratch_.sink_rows, s, head),
                         d_products.data<S>());
       multiply_({.a = among(scratch_.dropped, s, p),
                  .b = d_o,
@@ -119,6 +124,23 @@ class Standard {
     if (!scratch_.dk.defined()) return;
     store(args.dk.slice(1, kv_head, kv_head + 1), s.k_first, s.keys, scratch_.dk.data<T>());
     store(args.dv.slice(1, kv_head, kv_head + 1), s.k_first, s.keys, scratch_.dv.data<T>());
+  }
+
+  // Rows that see no key: all of their softmax is the sink.
+  void backward_of_nothing(const AttentionBackwardArgs& args, const Segment& s) const {
+    if (!scratch_.sink_rows.defined() || s.queries == 0) return;
+    for (int64_t head = 0; head < p_.q_heads; ++head) {
+      const Tensor p = probabilities(s, head);
+      kernels_.backward(ctx_, rows(s, head, p, p), nullptr, lse(args.d_lse, s, head),
+                        lse(args.lse, s, head), lse(scratch_.sink_rows, s, head), nullptr);
+    }
+  }
+
+  // `queries`: the end of the last segment.
+  void add_up_sinks(const Tensor& d_sink, int64_t queries) const {
+    if (!d_sink.defined()) return;
+    kernels_.add_up_sinks(ctx_, scratch_.sink_rows.data<T>(), p_.q_heads, queries, p_.q_tokens,
+                          d_sink.data<T>());
   }
 
   // Zeros, or values [count, heads, D], into `count` tokens of x from `first` on.
@@ -161,26 +183,31 @@ class Standard {
   SoftmaxRows<S> rows(const Segment& s, int64_t head, const Tensor& products,
                       const Tensor& probabilities) const {
     const int64_t diagonal = s.keys - s.queries;
-    return {.queries = s.queries,
-            .keys = s.keys,
-            .stride = p_.max_k,
-            .left = reach(p_.window_left) - diagonal,
-            .right = (p_.causal ? 0 : reach(p_.window_right)) + diagonal,
-            .inner = T(p_.softcap > 0 ? p_.scale / p_.softcap : 0),
-            .outer = T(p_.softcap > 0 ? p_.softcap : p_.scale),
-            .scale = T(p_.scale),
-            .random = Philox(p_.seed, p_.purpose, p_.step),
-            .first_draw = (head * p_.q_tokens + s.q_first) * p_.k_tokens + s.k_first,
-            .row_draws = p_.k_tokens,
-            .threshold = uint32_t(std::ceil(p_.dropout * 0x1p24)),
-            .kept_factor = T(1 / (1 - p_.dropout)),
-            .products = reinterpret_cast<const T*>(products.raw()),
-            .probabilities = probabilities.data<S>(),
-            .dropped = scratch_.dropped.defined() ? scratch_.dropped.data<S>() : nullptr};
+    return {
+        .queries = s.queries,
+        .keys = s.keys,
+        .stride = p_.max_k,
+        .left = reach(p_.window_left) - diagonal,
+        .right = (p_.causal ? 0 : reach(p_.window_right)) + diagonal,
+        .inner = T(p_.softcap > 0 ? p_.scale / p_.softcap : 0),
+        .outer = T(p_.softcap > 0 ? p_.softcap : p_.scale),
+        .scale = T(p_.scale),
+        .diagonal = diagonal,
+        .slope = terms_.alibi_slopes.defined() ? terms_.alibi_slopes.data<float>() + head : nullptr,
+        .sink = terms_.sink.defined() ? terms_.sink.data<T>() + head : nullptr,
+        .random = Philox(p_.seed, p_.purpose, p_.step),
+        .first_draw = (head * p_.q_tokens + s.q_first) * p_.k_tokens + s.k_first,
+        .row_draws = p_.k_tokens,
+        .threshold = uint32_t(std::ceil(p_.dropout * 0x1p24)),
+        .kept_factor = T(1 / (1 - p_.dropout)),
+        .products = reinterpret_cast<const T*>(products.raw()),
+        .probabilities = probabilities.data<S>(),
+        .dropped = scratch_.dropped.defined() ? scratch_.dropped.data<S>() : nullptr};
   }
 
   Context& ctx_;
   const AttentionProblem& p_;
+  const AttentionHeadTerms& terms_;
   const Tensor& all_probabilities_;
   const Scratch& scratch_;
   const StandardProducts& multiply_;
@@ -188,12 +215,13 @@ class Standard {
 };
 
 // Calls body with a Standard of the problem's storage type and the device's kernels.
-template <class Body>
-void with_standard(Context& ctx, const AttentionProblem& p, const Tensor& probabilities,
+template <class Args, class Body>
+void with_standard(Context& ctx, const AttentionProblem& p, const Args& args,
                    const Scratch& scratch, const StandardProducts& multiply, const Body& body) {
   dispatch_gpu(ctx.device(), [&]<Device device>() {
     dispatch_compute("attention", p.dtype, [&]<class S>() {
-      body(Standard<S>(ctx, p, probabilities, scratch, multiply, softmax_gpu<device, S>()));
+      body(Standard<S>(ctx, p, args.head_terms, args.probabilities, scratch, multiply,
+                       softmax_gpu<device, S>()));
     });
   });
 }
@@ -206,7 +234,7 @@ void standard_forward_gpu(Context& ctx, const AttentionForwardArgs& args,
   const StandardProducts multiply(ctx, p);
   if (ctx.is_meta() || args.q.elements() == 0) return;
   const std::vector<Segment> segments = download_segments(args.query_segments, args.key_segments);
-  with_standard(ctx, p, args.probabilities, scratch, multiply, [&](const auto& standard) {
+  with_standard(ctx, p, args, scratch, multiply, [&](const auto& standard) {
     int64_t end = 0;
     for (const Segment& s : segments) {
       end = s.q_first + s.queries;
@@ -222,9 +250,10 @@ void standard_backward_gpu(Context& ctx, const AttentionBackwardArgs& args,
                            const AttentionProblem& p) {
   const Scratch scratch(ctx, p, /*backward=*/true);
   const StandardProducts multiply(ctx, p);
-  if (ctx.is_meta() || args.q.elements() + args.k.elements() == 0) return;
+  if (ctx.is_meta()) return;
+  if (args.q.elements() + args.k.elements() == 0 && !args.d_sink.defined()) return;
   const std::vector<Segment> segments = download_segments(args.query_segments, args.key_segments);
-  with_standard(ctx, p, args.probabilities, scratch, multiply, [&](const auto& standard) {
+  with_standard(ctx, p, args, scratch, multiply, [&](const auto& standard) {
     const auto store_zeros = [&](int64_t q_first, int64_t queries, int64_t k_first, int64_t keys) {
       standard.store(args.dq, q_first, queries);
       standard.store(args.dk, k_first, keys);
@@ -236,11 +265,13 @@ void standard_backward_gpu(Context& ctx, const AttentionBackwardArgs& args,
       k_end = s.k_first + s.keys;
       if (s.queries == 0 || s.keys == 0) {
         store_zeros(s.q_first, s.queries, s.k_first, s.keys);
+        standard.backward_of_nothing(args, s);
         continue;
       }
       for (int64_t head = 0; head < p.kv_heads; ++head) standard.backward(args, s, head);
     }
     store_zeros(q_end, p.q_tokens - q_end, k_end, p.k_tokens - k_end);
+    standard.add_up_sinks(args.d_sink, q_end);
   });
 }
 

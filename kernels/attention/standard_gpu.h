@@ -8,8 +8,8 @@
 
 namespace tessera {
 
-// Compute what kernel.h describes, on arguments that are checked already; f32, bf16 and f64, no
-// head terms. `problem` is that of args, its cu_q and cu_k are not read: the offsets are
+// Compute what kernel.h describes, on arguments that are checked already; f32, bf16 and f64.
+// `problem` is that of args, its cu_q and cu_k are not read: the offsets are
 // downloaded, which waits for the device's kernels. On `meta` only the workspace is taken: the same
 // tensors for any offsets.
 void standard_forward_gpu(Context& ctx, const AttentionForwardArgs& args,

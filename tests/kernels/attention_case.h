@@ -48,7 +48,7 @@ AttentionAnswer reference_answer(const AttentionCase& c, const AttentionInputs& 
                                  reference::Precision precision);
 
 // The cases that every backend must pass: head dimensions, unequal lengths, groups, windows, packed
-// documents, softcap, dropout, large scores.
+// documents, softcap, dropout, large scores, ALiBi, sinks.
 const std::vector<AttentionCase>& attention_cases();
 
 }  // namespace tessera::test

@@ -133,8 +133,10 @@ class Workspace {
 struct Run {
   Array q, k, v, o, d_o, dq, dk, dv;
   RowValues lse, d_lse;
+  std::vector<float> slopes;
+  RowValues sink, d_sink;  // [Hq, 1]
 
-  Run(const AttentionProblem& p, const AttentionInputs& in)
+  Run(const AttentionProblem& p, const AttentionInputs& in, const reference::AttentionSpec& spec)
       : q(p.dtype, p.q_tokens, p.q_heads, p.head_dim, in.q),
         k(p.dtype, p.k_tokens, p.kv_heads, p.head_dim, in.k),
         v(p.dtype, p.k_tokens, p.kv_heads, p.head_dim, in.v),
@@ -144,7 +146,11 @@ struct Run {
         dk(p.dtype, p.k_tokens, p.kv_heads, p.head_dim),
         dv(p.dtype, p.k_tokens, p.kv_heads, p.head_dim),
         lse(p.dtype, p.q_heads, p.q_tokens),
-        d_lse(p.dtype, p.q_heads, p.q_tokens) {
+        d_lse(p.dtype, p.q_heads, p.q_tokens),
+        slopes(spec.alibi_slopes.begin(), spec.alibi_slopes.end()),
+        sink(p.dtype, p.q_heads, 1),
+        d_sink(p.dtype, p.q_heads, 1) {
+    sink.set(spec.sink, 1);
     if (p.q_tokens > 0) d_lse.set(in.d_lse, int64_t(in.d_lse.size()) / p.q_heads);
   }
 };
@@ -156,9 +162,12 @@ std::unique_ptr<Run> run(const AttentionCase& c, const AttentionInputs& in, DTyp
   const std::vector<int32_t> cu_q = query_offsets(c), cu_k = key_offsets(c);
   p.cu_q = cu_q.data();
   p.cu_k = cu_k.data();
-  auto r = std::make_unique<Run>(p, in);
+  auto r = std::make_unique<Run>(p, in, make_spec(c));
+  const AttentionExtras extras{.alibi_slopes = c.alibi ? r->slopes.data() : nullptr,
+                               .sink = c.sink ? r->sink.data() : nullptr};
   Workspace forward(attention_forward_workspace(p, threads, isa));
   attention_forward_cpu({.problem = p,
+                         .extras = extras,
                          .q = r->q.array(),
                          .k = r->k.array(),
                          .v = r->v.array(),
@@ -169,6 +178,7 @@ std::unique_ptr<Run> run(const AttentionCase& c, const AttentionInputs& in, DTyp
   EXPECT_TRUE(forward.intact());
   Workspace backward(attention_backward_workspace(p, threads, isa));
   attention_backward_cpu({.problem = p,
+                          .extras = extras,
                           .q = r->q.array(),
                           .k = r->k.array(),
                           .v = r->v.array(),
@@ -179,6 +189,7 @@ std::unique_ptr<Run> run(const AttentionCase& c, const AttentionInputs& in, DTyp
                           .dq = r->dq.array(),
                           .dk = r->dk.array(),
                           .dv = r->dv.array(),
+                          .d_sink = c.sink ? r->d_sink.data() : nullptr,
                           .workspace = backward.data()},
                          threads, isa);
   EXPECT_TRUE(backward.intact());
@@ -229,6 +240,10 @@ void expect_answer(const AttentionCase& c, Run& r, DType dtype, const AttentionA
   check_values("dq", r.dq.values(queries), dtype, exact.gradients.dq, low.gradients.dq);
   check_values("dk", r.dk.values(keys), dtype, exact.gradients.dk, low.gradients.dk);
   check_values("dv", r.dv.values(keys), dtype, exact.gradients.dv, low.gradients.dv);
+  if (c.sink) {
+    expect_good("d_sink", r.d_sink.get(c.q_heads, 1), r.d_sink.dtype(), exact.gradients.d_sink,
+                low.gradients.d_sink, 3, 0);
+  }
   expect_zero_tail("o", r.o.values(queries + c.tail), exact.output.o.size());
   expect_zero_tail("dq", r.dq.values(queries + c.tail), exact.output.o.size());
   expect_zero_tail("dk", r.dk.values(keys + c.tail), exact.gradients.dk.size());
@@ -264,6 +279,7 @@ TEST_P(AttentionCpu, DoesNotDependOnTheNumberOfThreads) {
         EXPECT_EQ(one->dq.bytes(), many->dq.bytes()) << threads;
         EXPECT_EQ(one->dk.bytes(), many->dk.bytes()) << threads;
         EXPECT_EQ(one->dv.bytes(), many->dv.bytes()) << threads;
+        EXPECT_EQ(one->d_sink.bytes(), many->d_sink.bytes()) << threads;
       }
     }
   }

@@ -148,8 +148,8 @@ DeviceAttention::DeviceAttention(Context& ctx, const AttentionCase& c, const Att
   if (c.alibi)
     forward.head_terms.alibi_slopes = make_tensor(ctx, {c.q_heads}, DType::f32, spec.alibi_slopes);
   if (c.sink) {
-    forward.head_terms.sink = make_tensor(ctx, {c.q_heads}, DType::f32, spec.sink);
-    backward.d_sink = ctx.empty({c.q_heads}, DType::f32);
+    forward.head_terms.sink = make_tensor(ctx, {c.q_heads}, sums_of(dtype), spec.sink);
+    backward.d_sink = ctx.empty({c.q_heads}, sums_of(dtype));
   }
   backward.head_terms = forward.head_terms;
 }
@@ -172,7 +172,12 @@ void expect_answer(const AttentionCase& c, const AttentionInputs& in, DType dtyp
   expect_good("dq", used("dq", backward.dq, 0, queries), exact.gradients.dq, low.gradients.dq, c);
   expect_good("dk", used("dk", backward.dk, 0, keys), exact.gradients.dk, low.gradients.dk, c);
   expect_good("dv", used("dv", backward.dv, 0, keys), exact.gradients.dv, low.gradients.dv, c);
-  if (c.sink) {  // f32, but the errors of the dtype's products go into it
+  if (c.sink && dtype == DType::f64) {
+    const Vec& d_sink = exact.gradients.d_sink;
+    EXPECT_TRUE(is_close(values_of(backward.d_sink), expected({c.q_heads}, DType::f64, d_sink),
+                         {.absolute = 1e-12, .relative = 1e-12}))
+        << "d_sink";
+  } else if (c.sink) {  // f32, but the errors of the dtype's products go into it
     double largest = 0;
     for (const double x : exact.gradients.d_sink) largest = std::max(largest, std::abs(x));
     EXPECT_TRUE(is_as_good_as_formula(values_of(backward.d_sink), exact.gradients.d_sink,

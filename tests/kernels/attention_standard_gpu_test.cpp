@@ -25,7 +25,8 @@ struct StandardAttention : DeviceAttention {
     forward.options.backend = backward.options.backend = AttentionBackend::standard;
     forward.probabilities = ctx.empty({problem.q_heads, problem.q_tokens, problem.max_k}, dtype);
     backward.probabilities = forward.probabilities;
-    backward.o = backward.lse = {};
+    backward.o = {};
+    if (!c.sink) backward.lse = {};
   }
   void run(Context& ctx) const {
     standard_forward_gpu(ctx, forward, problem);
@@ -33,7 +34,8 @@ struct StandardAttention : DeviceAttention {
   }
 };
 
-// Odd lengths, groups, windows, documents, softcap, dropout, more queries than keys, no keys.
+// Odd lengths, groups, windows, documents, softcap, dropout, more queries than keys, no keys,
+// ALiBi, sinks.
 const AttentionCase kGrid[] = {
     {.name = "d1", .segments = {{5, 7}}, .q_heads = 2, .kv_heads = 2, .head_dim = 1},
     {.name = "gqa_causal",
@@ -77,6 +79,24 @@ const AttentionCase kGrid[] = {
      .tail = 5},
     {.name = "decode", .segments = {{1, 131}}, .q_heads = 2, .kv_heads = 1, .causal = true},
     {.name = "large", .segments = {{17, 17}}, .causal = true, .q_factor = 50, .kv_factor = 30},
+    {.name = "alibi_softcap",
+     .segments = {{21, 50}, {30, 12}},
+     .q_heads = 2,
+     .kv_heads = 1,
+     .head_dim = 16,
+     .softcap = 10,
+     .alibi = true},
+    {.name = "sink_packed",
+     .segments = {{5, 5}, {0, 0}, {37, 37}, {9, 0}, {0, 7}, {13, 40}},
+     .q_heads = 4,
+     .kv_heads = 2,
+     .head_dim = 16,
+     .causal = true,
+     .dropout = 0.17,
+     .documents = true,
+     .tail = 5,
+     .alibi = true,
+     .sink = true},
 };
 
 TEST_P(StandardAttentionOn, IsAsGoodAsTheFormula) {

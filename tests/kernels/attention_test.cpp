@@ -1,6 +1,6 @@
 #include "kernels/attention/op.h"
 
-#include "kernels/elementwise/kernel.h"
+#include "kernels/elementwise/op.h"
 #include "kernels/launch/cpu/isa.h"
 #include "tests/kernels/attention_case.h"
 #include "tests/kernels/op_case.h"
@@ -54,7 +54,12 @@ Shape key_shape(const AttentionCase& c) {
 
 struct Results {
   Values o, dq, dk, dv;
+  Values d_sink = {};  // with a sink only
 };
+
+Tensor slopes_of(Context& ctx, const AttentionCase& c) {
+  return c.alibi ? make_tensor(ctx, {c.q_heads}, DType::f32, make_spec(c).alibi_slopes) : Tensor();
+}
 
 Results run(Context& ctx, const AttentionCase& c, const AttentionInputs& in, DType dtype,
             AttentionBackend backend) {
@@ -64,13 +69,18 @@ Results run(Context& ctx, const AttentionCase& c, const AttentionInputs& in, DTy
   };
   const Var q = leaf(query_shape(c), in.q), k = leaf(key_shape(c), in.k),
             v = leaf(key_shape(c), in.v);
+  AttentionTerms terms{.alibi_slopes = slopes_of(ctx, c)};
+  if (c.sink) {
+    const DType sums = dtype == DType::f64 ? DType::f64 : DType::f32;
+    terms.sink = make_parameter("sink", make_tensor(ctx, {c.q_heads}, sums, make_spec(c).sink));
+  }
   const Var o = attention(ctx, q, k, v, query_segments(ctx, c), key_segments(ctx, c),
-                          make_options(c, backend));
+                          make_options(c, backend), terms);
   ctx.set_step(ctx.step() + 1);  // backward must draw what forward drew
   backward(ctx, std::span(&o, 1), {make_tensor(ctx, query_shape(c), dtype, in.d_o)}, add_into);
   ctx.set_step(ctx.step() - 1);
   return {values_of(o.value()), values_of(leaf_of(q).grad()), values_of(leaf_of(k).grad()),
-          values_of(leaf_of(v).grad())};
+          values_of(leaf_of(v).grad()), c.sink ? values_of(leaf_of(terms.sink).grad()) : Values()};
 }
 
 void expect_good(const char* what, const Values& actual, const Vec& exact, const Vec& low,
@@ -89,6 +99,17 @@ void expect_good(const char* what, const Values& actual, const Vec& exact, const
       actual, exact, low,
       {.factor = factor, .quantum = reordered + rounding_quantum(format, exact)}))
       << what;
+}
+
+// f32, but the errors of the dtype's products go into it.
+void expect_good_sink(const Values& actual, const Vec& exact, const Vec& low) {
+  if (actual.dtype == DType::f64) {
+    EXPECT_TRUE(is_close(actual, expected(actual.shape, DType::f64, exact),
+                         {.absolute = 1e-12, .relative = 1e-12}));
+    return;
+  }
+  EXPECT_TRUE(is_as_good_as_formula(
+      actual, exact, low, {.factor = 3, .quantum = rounding_quantum(reference::kF32, exact)}));
 }
 
 class Attention : public ::testing::TestWithParam<AttentionCase> {};
@@ -110,6 +131,7 @@ TEST_P(Attention, IsAsGoodAsTheFormulaWithEitherBackend) {
       expect_good("dq", r.dq, exact.gradients.dq, low.gradients.dq, c);
       expect_good("dk", r.dk, exact.gradients.dk, low.gradients.dk, c);
       expect_good("dv", r.dv, exact.gradients.dv, low.gradients.dv, c);
+      if (c.sink) expect_good_sink(r.d_sink, exact.gradients.d_sink, low.gradients.d_sink);
     }
   }
 }
@@ -207,6 +229,23 @@ TEST(AttentionGradient, MatchesDifferences) {
        .window_right = 1},
       {.name = "softcap", .segments = {{7, 7}}, .head_dim = 4, .causal = true, .softcap = 1.5},
       {.name = "dropout", .segments = {{6, 8}}, .head_dim = 4, .dropout = 0.4},
+      {.name = "alibi_softcap",
+       .segments = {{7, 9}},
+       .q_heads = 2,
+       .kv_heads = 1,
+       .head_dim = 4,
+       .causal = true,
+       .softcap = 1.5,
+       .alibi = true},
+      {.name = "sink",
+       .segments = {{5, 5}, {3, 0}, {4, 6}},
+       .q_heads = 2,
+       .kv_heads = 2,
+       .head_dim = 3,
+       .causal = true,
+       .dropout = 0.3,
+       .alibi = true,
+       .sink = true},
   };
   for (const AttentionCase& c : cases) {
     for (const AttentionBackend backend : kBackends) {
@@ -215,15 +254,17 @@ TEST(AttentionGradient, MatchesDifferences) {
         Context ctx = case_context(isa);
         const AttentionInputs in = make_inputs(c, DType::f64);
         const Segments queries = query_segments(ctx, c), keys = key_segments(ctx, c);
+        const Tensor slopes = slopes_of(ctx, c);
         const auto f = [&](Context& x, const std::vector<Var>& inputs) {
+          const Var sink = inputs.size() > 3 ? inputs[3] : Var();
           return attention(x, inputs[0], inputs[1], inputs[2], queries, keys,
-                           make_options(c, backend));
+                           make_options(c, backend), {.alibi_slopes = slopes, .sink = sink});
         };
-        EXPECT_TRUE(gradcheck_op(ctx, f,
-                                 {make_tensor(ctx, query_shape(c), DType::f64, in.q),
-                                  make_tensor(ctx, key_shape(c), DType::f64, in.k),
-                                  make_tensor(ctx, key_shape(c), DType::f64, in.v)},
-                                 add_into));
+        std::vector<Tensor> inputs{make_tensor(ctx, query_shape(c), DType::f64, in.q),
+                                   make_tensor(ctx, key_shape(c), DType::f64, in.k),
+                                   make_tensor(ctx, key_shape(c), DType::f64, in.v)};
+        if (c.sink) inputs.push_back(make_tensor(ctx, {c.q_heads}, DType::f64, make_spec(c).sink));
+        EXPECT_TRUE(gradcheck_op(ctx, f, inputs, add_into));
       }
     }
   }
@@ -237,7 +278,12 @@ TEST(AttentionPlan, BooksTheSameMemoryWithoutData) {
         auto node = std::make_shared<LeafNode>("qkv", shape, dtype, MemoryTag::activations);
         const Var qkv(ctx.zeros(shape, dtype), Edge{node, 0});
         const Segments segments = make_segments(ctx, {0, 30, 130, 200}, 128);
-        return attention(ctx, qkv, segments, 4, 2, {.backend = backend, .dropout = 0.1});
+        const Tensor slopes = ctx.zeros({4}, DType::f32);
+        const Var sink = make_parameter("sink", ctx.zeros({4}, DType::f32));
+        const Var plain = attention(ctx, qkv, segments, 4, 2, {.backend = backend, .dropout = 0.1});
+        return add(ctx, plain,
+                   attention(ctx, qkv, segments, 4, 2, {.backend = backend},
+                             {.alibi_slopes = slopes, .sink = sink}));
       })) << name_of(backend);
     }
   }

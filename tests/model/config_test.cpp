@@ -174,8 +174,25 @@ TEST(ModelConfig, BrokenRulesNameKeysValuesAndRemedy) {
               c.rope.beta_slow = 33;
             }),
             "model.rope.beta_fast: 32 must be above beta_slow, 33");
+  EXPECT_EQ(error_after([](C& c) {
+              c.positions = Positions::alibi;
+              c.rope.scaling = RopeScaling::linear;
+            }),
+            "model.rope.scaling: linear has no effect with model.positions alibi; set it to none");
   EXPECT_EQ(error_after([](C& c) { c.rope.factor = 0.5; }),
             "model.rope.factor: 0.5 is below 1, which would shorten the context");
+}
+
+TEST(ModelConfig, KnowsWhatFormatsForLlamaCanHold) {
+  ModelConfig config = small();
+  EXPECT_TRUE(config.is_llama_like());
+  config.attention_sink = true;
+  EXPECT_FALSE(config.is_llama_like());
+  config.attention_sink = false;
+  config.positions = Positions::none;
+  config.head_dim = 7;  // only RoPE needs pairs
+  EXPECT_NO_THROW(config.complete());
+  EXPECT_FALSE(config.is_llama_like());
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "kernels/elementwise/kernel.h"
 #include "kernels/launch/cpu/isa.h"
 #include "kernels/linear/op.h"
+#include "model/alibi.h"
 #include "tests/support/reference_llama.h"
 
 namespace tessera {
@@ -38,6 +39,8 @@ ModelConfig config_of(const LlamaSpec& spec, int64_t context) {
   config.qkv_bias = spec.qkv_bias;
   config.norm_eps = spec.eps;
   config.rope.theta = spec.rope.theta;
+  config.positions = Positions(spec.positions);
+  config.attention_sink = spec.sink;
   config.complete();
   return config;
 }
@@ -93,8 +96,11 @@ LossOptions mean_loss(const LlamaSpec& spec, const LlamaBatch& batch) {
 }
 
 // Two layers, grouped queries, a window shorter than the longest document.
-LlamaSpec spec_of(bool tied, bool extras) {
+LlamaSpec spec_of(bool tied, bool extras,
+                  LlamaSpec::Positions positions = LlamaSpec::Positions::rope, bool sink = false) {
   LlamaSpec spec;
+  spec.positions = positions;
+  spec.sink = sink;
   spec.layers = 2;
   spec.width = 24;
   spec.heads = 6;
@@ -159,6 +165,8 @@ struct Case {
   bool tied, extras;
   AttentionBackend attention;
   bool recompute;
+  LlamaSpec::Positions positions = LlamaSpec::Positions::rope;
+  bool sink = false;
 };
 
 class LlamaTest : public testing::TestWithParam<Case> {
@@ -168,7 +176,9 @@ class LlamaTest : public testing::TestWithParam<Case> {
             .attention = GetParam().attention,
             .recompute_blocks = GetParam().recompute};
   }
-  LlamaSpec spec() const { return spec_of(GetParam().tied, GetParam().extras); }
+  LlamaSpec spec() const {
+    return spec_of(GetParam().tied, GetParam().extras, GetParam().positions, GetParam().sink);
+  }
 };
 
 // Kernels take RMSNorm's eps = 1e-5 as a float, 3e-8 off: 3e-13 / mean(x^2), with mean(x^2) of
@@ -188,11 +198,17 @@ TEST_P(LlamaTest, Bf16GradientsAreNearTheReference) {
   expect_close(spec(), options(DType::bf16), 4e-2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, LlamaTest,
-                         testing::Values(Case{false, false, AttentionBackend::flash, false},
-                                         Case{true, false, AttentionBackend::flash, true},
-                                         Case{false, true, AttentionBackend::flash, true},
-                                         Case{true, true, AttentionBackend::standard, false}));
+INSTANTIATE_TEST_SUITE_P(
+    Variants, LlamaTest,
+    testing::Values(
+        Case{false, false, AttentionBackend::flash, false},
+        Case{true, false, AttentionBackend::flash, true},
+        Case{false, true, AttentionBackend::flash, true},
+        Case{true, true, AttentionBackend::standard, false},
+        Case{false, false, AttentionBackend::flash, true, LlamaSpec::Positions::alibi, false},
+        Case{false, true, AttentionBackend::flash, true, LlamaSpec::Positions::rope, true},
+        Case{true, false, AttentionBackend::standard, false, LlamaSpec::Positions::alibi, true},
+        Case{false, false, AttentionBackend::flash, false, LlamaSpec::Positions::none, false}));
 
 TEST(Llama, RecomputingBlocksChangesNoBit) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -214,8 +230,7 @@ TEST(Llama, TheNumberOfThreadsChangesNoBitOfTheGradientsOfNorms) {
     EXPECT_EQ(gradient, two.gradients.at(name)) << name;
 }
 
-TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
-  LlamaSpec spec = spec_of(false, true);
+void expect_cached_logits(const LlamaSpec& spec) {
   const auto parameters = reference::make_llama_parameters(spec);
   const LlamaBatch batch = reference::make_llama_batch({29}, spec.vocab);
   const auto expected = reference::llama_step(spec, parameters, batch);
@@ -236,10 +251,26 @@ TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
   EXPECT_THROW(model.next_logits(ctx, ints(ctx, {1, 2, 3, 4}), cache), Error);
 }
 
+TEST(Llama, CachedGenerationGivesTheLogitsOfTheFullForward) {
+  expect_cached_logits(spec_of(false, true));
+  expect_cached_logits(spec_of(false, true, LlamaSpec::Positions::alibi, true));
+}
+
+TEST(Llama, TakesAlibiSlopesByThePapersRule) {
+  EXPECT_EQ(alibi_slopes(1), std::vector<float>{0x1p-8f});
+  EXPECT_EQ(alibi_slopes(8), (std::vector<float>{0x1p-1f, 0x1p-2f, 0x1p-3f, 0x1p-4f, 0x1p-5f,
+                                                 0x1p-6f, 0x1p-7f, 0x1p-8f}));
+  // 4 heads: 1/4, 1/16, 1/64, 1/256; then the first and third of 8 heads
+  EXPECT_EQ(alibi_slopes(6),
+            (std::vector<float>{0x1p-2f, 0x1p-4f, 0x1p-6f, 0x1p-8f, 0x1p-1f, 0x1p-3f}));
+  EXPECT_NEAR(alibi_slopes(16)[0], std::sqrt(0.5), 1e-7);
+}
+
 TEST(Llama, CountsItsParameters) {
   Context ctx({.device = Device::meta});
   for (const char* preset : {"smollm2-135m", "llama-3.1-8b"}) {
     ModelConfig config = model_preset(preset);
+    config.attention_sink = true;
     config.complete();
     const Llama model(ctx, config, {.dtype = DType::bf16});
     EXPECT_EQ(parameter_count(model.parameters()), parameter_count(config)) << preset;

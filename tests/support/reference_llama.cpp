@@ -48,7 +48,8 @@ class Llama {
   int64_t kv_width() const { return spec_.kv_heads * spec_.head_dim; }
   int64_t qkv_width() const { return q_width() + 2 * kv_width(); }
 
-  AttentionSpec attention_spec() const;
+  AttentionSpec attention_spec(const std::string& name) const;
+  Vec positioned(const Vec& heads) const;
   Vec attention_block(const std::string& name, LayerState& s) const;
   Vec mlp_block(const std::string& name, LayerState& s) const;
   Vec attention_block_backward(const std::string& name, const LayerState& s, const Vec& dy,
@@ -67,7 +68,19 @@ class Llama {
   const LlamaBatch& batch_;
 };
 
-AttentionSpec Llama::attention_spec() const {
+// As the paper's code has it.
+Vec slopes_of(int64_t heads) {
+  int64_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  Vec slopes;
+  for (int64_t i = 1; i <= power; ++i) slopes.push_back(std::pow(2, -8.0 * i / power));
+  if (power == heads) return slopes;
+  const Vec finer = slopes_of(2 * power);
+  for (int64_t i = 0; i < heads - power; ++i) slopes.push_back(finer[2 * i]);
+  return slopes;
+}
+
+AttentionSpec Llama::attention_spec(const std::string& name) const {
   return {.q_heads = spec_.heads,
           .kv_heads = spec_.kv_heads,
           .head_dim = spec_.head_dim,
@@ -76,7 +89,16 @@ AttentionSpec Llama::attention_spec() const {
           .causal = true,
           .window_left = spec_.window > 0 ? spec_.window - 1 : -1,
           .scale = 1 / std::sqrt(double(spec_.head_dim)),
-          .softcap = spec_.softcap};
+          .softcap = spec_.softcap,
+          .alibi_slopes =
+              spec_.positions == LlamaSpec::Positions::alibi ? slopes_of(spec_.heads) : Vec{},
+          .sink = spec_.sink ? parameter(name + "attention.sink") : Vec{}};
+}
+
+// Queries or keys after RoPE, if there is any.
+Vec Llama::positioned(const Vec& heads) const {
+  if (spec_.positions != LlamaSpec::Positions::rope) return heads;
+  return rope_forward(spec_.rope, heads, batch_.positions, spec_.head_dim);
 }
 
 Vec Llama::attention_block(const std::string& name, LayerState& s) const {
@@ -93,9 +115,9 @@ Vec Llama::attention_block(const std::string& name, LayerState& s) const {
     s.q = rms_norm_forward(s.q, parameter(name + "attention.q_norm.weight"), spec_.eps);
     s.k = rms_norm_forward(s.k, parameter(name + "attention.k_norm.weight"), spec_.eps);
   }
-  s.q = rope_forward(spec_.rope, s.q, batch_.positions, spec_.head_dim);
-  s.k = rope_forward(spec_.rope, s.k, batch_.positions, spec_.head_dim);
-  s.attention = attention_forward(attention_spec(), s.q, s.k, s.v).o;
+  s.q = positioned(s.q);
+  s.k = positioned(s.k);
+  s.attention = attention_forward(attention_spec(name), s.q, s.k, s.v).o;
   return linear_forward(s.attention, parameter(name + "attention.output.weight"), {}, q_width());
 }
 
@@ -144,7 +166,9 @@ Vec Llama::norm_backward_into(const std::string& weight_name, const Vec& x, cons
 // Back through RoPE and the optional norm of q or k.
 Vec Llama::head_backward(const std::string& norm_name, const Vec& raw, const Vec& dy,
                          Parameters& gradients) const {
-  const Vec d = rope_backward(spec_.rope, dy, batch_.positions, spec_.head_dim);
+  const Vec d = spec_.positions == LlamaSpec::Positions::rope
+                    ? rope_backward(spec_.rope, dy, batch_.positions, spec_.head_dim)
+                    : dy;
   return spec_.qk_norm ? norm_backward_into(norm_name, raw, d, gradients) : d;
 }
 
@@ -152,7 +176,8 @@ Vec Llama::attention_block_backward(const std::string& name, const LayerState& s
                                     Parameters& gradients) const {
   const Vec d_attention =
       linear_backward_into(name + "attention.output.weight", s.attention, dy, q_width(), gradients);
-  const AttentionGradients g = attention_backward(attention_spec(), s.q, s.k, s.v, d_attention);
+  const AttentionGradients g = attention_backward(attention_spec(name), s.q, s.k, s.v, d_attention);
+  if (spec_.sink) accumulate(gradients, name + "attention.sink", g.d_sink);
   Vec d_qkv(batch_.tokens.size() * qkv_width());
   put_columns(d_qkv, qkv_width(), 0, q_width(),
               head_backward(name + "attention.q_norm.weight", s.q_raw, g.dq, gradients));
@@ -211,6 +236,7 @@ Parameters make_llama_parameters(const LlamaSpec& s) {
     if (s.qkv_bias) matrix(name + "attention.qkv.bias", qkv_width, 1);
     if (s.qk_norm) norm(name + "attention.q_norm.weight", s.head_dim);
     if (s.qk_norm) norm(name + "attention.k_norm.weight", s.head_dim);
+    if (s.sink) matrix(name + "attention.sink", s.heads, 1);
     matrix(name + "attention.output.weight", s.width, q_width);
     norm(name + "mlp_norm.weight", s.width);
     matrix(name + "mlp.gate_up.weight", 2 * s.ffn, s.width);

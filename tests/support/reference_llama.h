@@ -23,6 +23,8 @@ struct LlamaSpec {
   bool tied = false;     // lm_head reads embedding.weight
   bool qk_norm = false;  // RMSNorm of every head of q and k before RoPE
   bool qkv_bias = false;
+  enum class Positions { rope, alibi, none } positions = Positions::rope;
+  bool sink = false;   // a score of its own in each head's softmax
   int64_t window = 0;  // tokens that a query sees, itself included; 0: all
   double softcap = 0;  // of attention scores; 0: none
   double z_loss = 0;
@@ -34,9 +36,11 @@ struct LlamaSpec {
 //   layers.{i}.attention.qkv.weight [(heads + 2 kv_heads) D, d]: all q heads, then k, then v
 //   layers.{i}.attention.qkv.bias [(heads + 2 kv_heads) D] (with qkv_bias)
 //   layers.{i}.attention.{q,k}_norm.weight [D] (with qk_norm)
+//   layers.{i}.attention.sink [heads] (with sink)
 //   layers.{i}.attention.output.weight [d, heads D]
 //   layers.{i}.mlp.gate_up.weight [2 ffn, d]: gate rows, then up rows
 //   layers.{i}.mlp.down.weight [d, ffn]
+// With ALiBi the slopes are those of "Train Short, Test Long" (2022).
 using Parameters = std::map<std::string, Vec>;
 
 // Random parameters: norm weights around 1, the rest around 0.

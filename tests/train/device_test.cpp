@@ -131,6 +131,9 @@ TEST_P(SimtTrainingTest, FollowsTheCpu) {
 
 INSTANTIATE_TEST_SUITE_P(Configurations, SimtTrainingTest,
                          testing::Values(Case{"f32", {}}, Case{"bf16", {"precision.mode=bf16"}},
+                                         Case{"bf16_alibi_sink",
+                                              {"precision.mode=bf16", "model.positions=alibi",
+                                               "model.attention_sink=true"}},
                                          Case{"bf16_packed_dropout",
                                               {"precision.mode=bf16", "data.document_mask=true",
                                                "attention.dropout=0.1", "model.qk_norm=true",
