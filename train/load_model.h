@@ -19,8 +19,8 @@ struct LoadedModel {
 };
 
 // `path` is a checkpoint, a folder of checkpoints or a run's folder (of several the newest good one
-// is taken), or a Hugging Face folder. Weights are converted to `dtype` (f32 or bf16). Throws Error
-// naming the file.
+// is taken), a Hugging Face folder, a GGUF file or a legacy .bin of llama2.c. Weights are converted
+// to `dtype` (f32 or bf16). Throws Error naming the file.
 LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dtype);
 
 // Reads every parameter of `model`, on any device and in any dtype. Throws Error, one line naming

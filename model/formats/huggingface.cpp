@@ -40,4 +40,13 @@ HuggingFaceModel open_huggingface(const fs::path& folder) {
   return opened;
 }
 
+uint64_t write_huggingface(const fs::path& folder, const ModelConfig& model,
+                           const SpecialTokens& tokens, const WeightSource& source,
+                           const SafetensorsOptions& options, const WriteProgress& progress) {
+  write_text_file(folder / "config.json", huggingface_config(model, tokens, options.type));
+  write_text_file(folder / "generation_config.json", huggingface_generation_config(tokens));
+  return write_safetensors(folder, source, tensor_map(model, kHuggingFaceNames, false), options,
+                           progress);
+}
+
 }  // namespace tessera

@@ -7,9 +7,10 @@ namespace {
 
 using nlohmann::json;
 
-// A value as an error shows it.
+// A value as an error shows it. Lists and objects may be nested deeper than the stack is.
 std::string shown(const json& value) {
-  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
   return text.size() <= 60 ? text : text.substr(0, 57) + "...";
 }
 

@@ -32,15 +32,19 @@ std::string_view header_of(std::span<const std::byte> file, const std::string& w
 // Like parse_json_object(), but a name that comes twice is an error.
 json parse_header(std::string_view header, const std::string& where) {
   std::set<std::string> names;
-  bool unique = true;
+  bool unique = true, printable = true;
   const auto watch = [&](int depth, json::parse_event_t event, json& key) {
-    if (depth == 1 && event == json::parse_event_t::key)
-      unique = names.insert(key.get<std::string>()).second && unique;
+    if (depth == 1 && event == json::parse_event_t::key) {
+      const std::string& name = key.get_ref<const std::string&>();
+      printable = printable && std::ranges::none_of(name, [](char c) { return c >= 0 && c < ' '; });
+      unique = names.insert(name).second && unique;
+    }
     return true;
   };
   json parsed = json::parse(header, watch, false);
   check(!parsed.is_discarded() && parsed.is_object(),
         "{}: its header is not a JSON object: the file is damaged", where);
+  check(printable, "{}: the name of a tensor has a control character", where);
   check(unique, "{}: two tensors of its header have one name", where);
   return parsed;
 }

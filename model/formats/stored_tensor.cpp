@@ -62,9 +62,9 @@ std::string_view name_of(StoredType type) {
 }
 
 std::optional<StoredType> stored_type_named(std::string_view name) {
-  for (StoredType type : {StoredType::f32, StoredType::f16, StoredType::bf16})
-    if (name_of(type) == name) return type;
-  return {};
+  const auto found = std::ranges::find(kNames, name);
+  if (found == kNames.end()) return {};
+  return StoredType(found - kNames.begin());
 }
 
 std::optional<size_t> stored_bytes(StoredType type, int64_t elements) {

@@ -20,7 +20,7 @@ enum class StoredType : uint8_t {
 };
 
 std::string_view name_of(StoredType type);
-// f32, f16 and bf16 by name; nothing for others.
+// Nothing for a name that name_of() does not give.
 std::optional<StoredType> stored_type_named(std::string_view name);
 
 inline constexpr int64_t kQ8BlockElements = 32, kQ8BlockBytes = 34;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -32,6 +33,13 @@ struct TensorInfo {
   DType dtype;
 };
 
+// A tensor that is made while it is written.
+struct StreamedTensor {
+  TensorInfo info;         // of at least one element
+  int64_t block_rows = 1;  // rows along dimension 0 that are asked for at a time
+  std::function<void(int64_t first, int64_t rows, std::byte* into)> read;
+};
+
 struct CheckpointMeta {
   int64_t step = 0;
   int64_t tokens = 0;  // seen so far
@@ -51,7 +59,8 @@ class CheckpointStore {
   // Throws Error, with older checkpoints and `latest` as they were and nothing half-written left,
   // when the system refuses (full disk). A checkpoint of the same step is replaced. Needs no memory
   // in proportion to the tensors.
-  void save(const CheckpointMeta& meta, std::span<const NamedTensor> tensors);
+  void save(const CheckpointMeta& meta, std::span<const NamedTensor> tensors,
+            std::span<const StreamedTensor> streamed = {});
 
  private:
   void point_latest_to(const std::string& name);

@@ -122,12 +122,13 @@ CheckpointStore::CheckpointStore(fs::path folder, int keep)
     if (is_leftover(name)) fs::remove_all(folder_ / name, ignored);
 }
 
-void CheckpointStore::save(const CheckpointMeta& meta, std::span<const NamedTensor> tensors) {
+void CheckpointStore::save(const CheckpointMeta& meta, std::span<const NamedTensor> tensors,
+                           std::span<const StreamedTensor> streamed) {
   check(meta.step >= 0, "a checkpoint of step {}: steps are not negative", meta.step);
   const std::string name = name_of_step(meta.step);
   try {
     PartialDirectory partial(folder_ / partial_name(name));
-    write_checkpoint(partial.path(), meta, tensors);
+    write_checkpoint(partial.path(), meta, tensors, streamed);
     partial.publish(folder_ / name);
     sync_directory(folder_);
     point_latest_to(name);

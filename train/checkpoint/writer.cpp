@@ -13,8 +13,10 @@ namespace {
 namespace fs = std::filesystem;
 namespace files = checkpoint_files;
 
-void check_tensors(std::span<const NamedTensor> tensors) {
+void check_tensors(std::span<const NamedTensor> tensors, std::span<const StreamedTensor> streamed) {
   std::set<std::string_view> names;
+  for (const StreamedTensor& tensor : streamed)
+    check(names.insert(tensor.info.name).second, "two tensors have the name {}", tensor.info.name);
   for (const auto& [name, tensor] : tensors) {
     check(!name.empty() && name.front() != '/', "tensor name '{}' is empty or begins with /", name);
     check(names.insert(name).second, "two tensors have the name {}", name);
@@ -41,10 +43,11 @@ void verify_tensors(const File& file, std::span<const TensorRecord> tensors) {
 }  // namespace
 
 void write_checkpoint(const fs::path& directory, const CheckpointMeta& meta,
-                      std::span<const NamedTensor> tensors) {
-  check_tensors(tensors);
+                      std::span<const NamedTensor> tensors,
+                      std::span<const StreamedTensor> streamed) {
+  check_tensors(tensors, streamed);
   Manifest manifest{meta.step, meta.tokens, {}, {}};
-  manifest.tensors = write_rank_file(directory, files::kRank0, meta, tensors);
+  manifest.tensors = write_rank_file(directory, files::kRank0, meta, tensors, streamed);
   verify_tensors(File::open(directory / files::kRank0), manifest.tensors);
   write_master_file(directory, meta, manifest.tensors);
   manifest.files = {describe_file(directory, files::kRank0),

@@ -1,16 +1,26 @@
 #include "train/convert/model_source.h"
 
-#include "core/files/file.h"
+#include <algorithm>
+
+#include "model/formats/gguf.h"
 #include "model/formats/huggingface.h"
+#include "model/formats/llama2c.h"
 #include "train/convert/checkpoint_weights.h"
+#include "train/convert/tokenizer_files.h"
 
 namespace tessera {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Of tokenizers that have no published form.
-constexpr const char* kOwnTokenizer = "tessera_tokenizer.json";
+struct FormRow {
+  ModelForm form;
+  const char* name;
+};
+constexpr FormRow kForms[] = {{ModelForm::huggingface, "huggingface"},
+                              {ModelForm::gguf, "gguf"},
+                              {ModelForm::checkpoint, "checkpoint"},
+                              {ModelForm::llama2c, "llama2c"}};
 
 fs::path checkpoint_in(const fs::path& path) {
   if (fs::exists(path / "manifest.json")) return path;
@@ -29,6 +39,7 @@ ModelSource open_checkpoint(const fs::path& path) {
   const ConfigText text{(source.path / "config.yaml").string(), meta.config_yaml};
   source.config = read_run_config(text, {}, ConfigUse::plan);
   source.step = meta.step;
+  source.tokens = special_tokens_of_state(meta.state_json);
   if (!meta.tokenizer_json.empty())
     source.tokenizer =
         restore_tokenizer(meta.tokenizer_json, (source.path / "tokenizer.json").string());
@@ -42,22 +53,58 @@ ModelSource open_huggingface_source(const fs::path& path) {
   source.config.model = model.config.model;
   source.tokens = model.config.tokens;
   source.weights = std::move(model.weights);
-  if (const fs::path own = path / kOwnTokenizer; fs::exists(own))
-    source.tokenizer = restore_tokenizer(read_text_file(own), own.string());
+  source.tokenizer = read_tokenizer_files(path);
+  return source;
+}
+
+ModelSource open_gguf_source(const fs::path& path) {
+  ModelSource source{.form = ModelForm::gguf, .path = path};
+  GgufModel model = open_gguf(path);
+  source.config.model = model.config.model;
+  source.tokens = model.config.tokens;
+  source.weights = std::move(model.weights);
+  if (!model.own_tokenizer.empty())
+    source.tokenizer = restore_tokenizer(model.own_tokenizer, path.string());
+  return source;
+}
+
+ModelSource open_llama2c_source(const fs::path& path) {
+  ModelSource source{.form = ModelForm::llama2c, .path = path};
+  check(path.extension() == ".bin", "{}: it is neither a GGUF file nor a .bin of llama2.c",
+        path.string());
+  Llama2cModel model = open_llama2c(path);
+  source.config.model = model.config;
+  source.weights = std::move(model.weights);
   return source;
 }
 
 }  // namespace
 
 std::string_view name_of(ModelForm form) {
-  return form == ModelForm::checkpoint ? "checkpoint" : "huggingface";
+  return std::ranges::find(kForms, form, &FormRow::form)->name;
+}
+
+std::vector<std::string> model_forms_written() {
+  std::vector<std::string> names;
+  for (const FormRow& row : kForms)
+    if (row.form != ModelForm::llama2c) names.emplace_back(row.name);
+  return names;
+}
+
+ModelForm model_form_named(std::string_view name) {
+  for (const FormRow& row : kForms)
+    if (name == row.name) return row.form;
+  fail("there is no form {}; choose one of {}", name, fmt::join(model_forms_written(), ", "));
 }
 
 ModelSource open_model(const fs::path& path) {
   check(fs::exists(path),
-        "{}: does not exist; give a run's folder, a checkpoint or a model's folder", path.string());
+        "{}: does not exist; give a run's folder, a checkpoint, a Hugging Face folder, a GGUF file "
+        "or a .bin of llama2.c",
+        path.string());
   if (is_huggingface_folder(path)) return open_huggingface_source(path);
-  return open_checkpoint(path);
+  if (fs::is_directory(path)) return open_checkpoint(path);
+  return is_gguf_file(path) ? open_gguf_source(path) : open_llama2c_source(path);
 }
 
 }  // namespace tessera

@@ -3,7 +3,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "data/tokenizer.h"
 #include "model/formats/huggingface_config.h"
@@ -12,8 +14,12 @@
 
 namespace tessera {
 
-enum class ModelForm { checkpoint, huggingface };
+enum class ModelForm { checkpoint, huggingface, gguf, llama2c };
 std::string_view name_of(ModelForm form);
+// Names of the forms that can be written.
+std::vector<std::string> model_forms_written();
+// One of those.
+ModelForm model_form_named(std::string_view name);
 
 struct ModelSource {
   ModelForm form = ModelForm::checkpoint;
@@ -25,8 +31,9 @@ struct ModelSource {
   int64_t step = 0;  // of training; 0 for a foreign model
 };
 
-// `path` is one of our checkpoints, a folder of them (the newest good one is taken), a run's folder
-// or a Hugging Face folder. Reads everything but the weights. Throws Error naming the file.
+// `path` is one of our checkpoints, a folder of them (the newest good one is taken), a run's
+// folder, a Hugging Face folder, a GGUF file or a legacy .bin of llama2.c. Reads everything but the
+// weights. Throws Error naming the file.
 ModelSource open_model(const std::filesystem::path& path);
 
 }  // namespace tessera
