@@ -27,7 +27,7 @@ void declare(CLI::App& app, Arguments& arguments) {
       "Example:\n  generate runs/quickstart --prompt 'The ' --max-tokens 200 --temperature 0.8 "
       "--top-k 40");
   app.add_option("CHECKPOINT", arguments.checkpoint,
-                 "a run's folder, one of its checkpoints, or a Hugging Face folder")
+                 "a run's folder, one of its checkpoints, a Hugging Face folder or a GGUF file")
       ->required();
   app.add_option("-p,--prompt", arguments.prompt, "the text to continue");
   app.add_option("-n,--max-tokens", options.max_tokens, "tokens to generate at most")

@@ -30,7 +30,8 @@ LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dt
   options.dtype = dtype;
   Llama model(ctx, source.config.model, options);
   read_weights(*source.weights, model, source.path.string());
-  return {std::move(source.config), std::move(source.tokenizer), std::move(model), source.step};
+  return {std::move(source.config), std::move(source.tokenizer),
+          std::move(source.tokenizer_problem), std::move(model), source.step};
 }
 
 }  // namespace tessera

@@ -14,6 +14,7 @@ namespace tessera {
 struct LoadedModel {
   RunConfig config;  // of the run that wrote the checkpoint; a foreign model sets only `model`
   std::unique_ptr<Tokenizer> tokenizer;  // null for a foreign model without a known one
+  std::string tokenizer_problem;         // why it is null: one line naming the file
   Llama model;
   int64_t step;  // 0 for a foreign model
 };

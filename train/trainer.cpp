@@ -165,10 +165,14 @@ bool Trainer::restore() {
     return false;
   }
   const CheckpointReader reader(*latest.directory, Verify::as_read);
+  const auto state = nlohmann::json::parse(reader.meta().state_json);
+  check(state.contains("optimizer_steps"),
+        "--resume: {} holds converted weights without an optimizer's state; start a run from them "
+        "with model.init_from",
+        latest.directory->string());
   for (const NamedTensor& tensor : checkpoint_tensors(optimizer_))
     reader.read(tensor.name, tensor.tensor);
   optimizer_.copy_working(ctx_);
-  const auto state = nlohmann::json::parse(reader.meta().state_json);
   optimizer_.set_steps(state.at("optimizer_steps").get<int64_t>());
   loader_.restore(loader_state_from_json(state.at("data").dump()));
   step_ = reader.meta().step;

@@ -135,6 +135,7 @@ ConvertSummary convert_model(const fs::path& input, const fs::path& output,
     case ModelForm::llama2c:
       fail("{}: the form of llama2.c is only read", output.string());
   }
+  summary.tokenizer_problem = source.tokenizer_problem;
   summary.tensors = int64_t(source.weights->weights().size());
   summary.parameters = parameter_count(source.config.model);
   return summary;

@@ -21,7 +21,8 @@ struct ConvertSummary {
   ModelForm to = ModelForm::checkpoint;
   StoredType type = StoredType::f32;
   int64_t tensors = 0, parameters = 0;
-  uint64_t bytes = 0;  // of tensors
+  uint64_t bytes = 0;             // of tensors
+  std::string tokenizer_problem;  // why the output has no tokenizer; empty where it has
 };
 
 // Bytes of tensors written so far, and in all.

@@ -72,6 +72,8 @@ void run(Arguments& arguments) {
       convert_model(arguments.input, arguments.output, arguments.options,
                     [&](uint64_t done, uint64_t total) { line.show(done, total); });
   line.clear();
+  if (!summary.tokenizer_problem.empty())
+    fmt::print(stderr, "no tokenizer was converted: {}\n", summary.tokenizer_problem);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   fmt::print("{}: {} in {}, {} weights, {} parameters, {} bytes in {:.1f} s\n", arguments.output,
              name_of(summary.to), name_of(summary.type), summary.tensors, summary.parameters,

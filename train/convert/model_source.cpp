@@ -40,9 +40,13 @@ ModelSource open_checkpoint(const fs::path& path) {
   source.config = read_run_config(text, {}, ConfigUse::plan);
   source.step = meta.step;
   source.tokens = special_tokens_of_state(meta.state_json);
-  if (!meta.tokenizer_json.empty())
+  if (meta.tokenizer_json.empty()) {
+    source.tokenizer_problem =
+        fmt::format("{}: it was converted without a tokenizer", source.path.string());
+  } else {
     source.tokenizer =
         restore_tokenizer(meta.tokenizer_json, (source.path / "tokenizer.json").string());
+  }
   source.weights = std::make_unique<CheckpointWeights>(std::move(reader));
   return source;
 }
@@ -53,7 +57,11 @@ ModelSource open_huggingface_source(const fs::path& path) {
   source.config.model = model.config.model;
   source.tokens = model.config.tokens;
   source.weights = std::move(model.weights);
-  source.tokenizer = read_tokenizer_files(path);
+  try {
+    source.tokenizer = read_tokenizer_files(path);
+  } catch (const Error& error) {
+    source.tokenizer_problem = error.what();
+  }
   return source;
 }
 
@@ -63,8 +71,13 @@ ModelSource open_gguf_source(const fs::path& path) {
   source.config.model = model.config.model;
   source.tokens = model.config.tokens;
   source.weights = std::move(model.weights);
-  if (!model.own_tokenizer.empty())
+  if (!model.own_tokenizer.empty()) {
     source.tokenizer = restore_tokenizer(model.own_tokenizer, path.string());
+  } else {
+    source.tokenizer_problem = fmt::format(
+        "{}: tokenizers of GGUF files are not read; convert the Hugging Face folder it was made of",
+        path.string());
+  }
   return source;
 }
 
@@ -74,6 +87,7 @@ ModelSource open_llama2c_source(const fs::path& path) {
         path.string());
   Llama2cModel model = open_llama2c(path);
   source.config.model = model.config;
+  source.tokenizer_problem = fmt::format("{}: the file has no tokenizer", path.string());
   source.weights = std::move(model.weights);
   return source;
 }

@@ -27,6 +27,7 @@ struct ModelSource {
   RunConfig config;                      // the run's; of a foreign model all but `model` is default
   SpecialTokens tokens;                  // of a foreign model
   std::unique_ptr<Tokenizer> tokenizer;  // null where the model has none that is known
+  std::string tokenizer_problem;         // why it is null
   std::unique_ptr<WeightSource> weights;
   int64_t step = 0;  // of training; 0 for a foreign model
 };

@@ -6,7 +6,8 @@
 
 namespace tessera {
 
-// The tokenizer that a foreign model's folder holds; null where there is none.
+// The tokenizer that a foreign model's folder holds. Error, naming the file, where there is none or
+// one that is not known here.
 std::unique_ptr<Tokenizer> read_tokenizer_files(const std::filesystem::path& folder);
 
 // Into a folder: the files that the source's folder has, or those that its tokenizer is published

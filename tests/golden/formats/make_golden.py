@@ -31,10 +31,12 @@ LLAMA3 = rope("llama3", factor=4.0, original_max_position_embeddings=16, low_fre
               high_freq_factor=4.0)
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=8.0, beta_slow=1.0)
 CASES = dict(
-    llama=(LlamaConfig, torch.float32, {}),
-    llama_tied=(LlamaConfig, torch.bfloat16, dict(tie_word_embeddings=True)),
+    llama=(LlamaConfig, torch.float32, dict(num_attention_heads=2, num_key_value_heads=1)),
+    llama_tied=(LlamaConfig, torch.bfloat16,
+                dict(num_attention_heads=2, tie_word_embeddings=True)),
     llama_linear=(LlamaConfig, torch.float16, rope("linear", factor=4.0)),
-    llama_yarn=(LlamaConfig, torch.bfloat16, YARN),
+    llama_yarn=(LlamaConfig, torch.bfloat16,
+                dict(hidden_size=32, intermediate_size=32, **YARN)),
     llama_llama3=(LlamaConfig, torch.bfloat16, LLAMA3),
     mistral=(MistralConfig, torch.bfloat16, dict(sliding_window=6)),
     qwen2=(Qwen2Config, torch.bfloat16, dict(tie_word_embeddings=True)),
@@ -75,7 +77,7 @@ def main():
         with torch.no_grad():
             logits = model(tokens_of(SIZES["vocab_size"])).logits[0].contiguous()
         folder = FOLDER / name
-        shards = dict(max_shard_size="4KB") if name == "llama_yarn" else {}
+        shards = dict(max_shard_size="8KB") if name == "llama_yarn" else {}
         model.to(dtype).save_pretrained(folder, **shards)
         save_file({"logits": logits}, folder / "expected.safetensors")
         if name == "llama_llama3":

@@ -6,10 +6,10 @@ namespace {
 
 constexpr int64_t kTokens = 32;
 
-// Both sides compute in f32, in another order of sums: the golden models have two blocks of six
-// products each, over at most 32 terms, so that a logit is some hundred roundings away from its
-// sources, of which those of opposite sign cancel.
-constexpr double kRounding = 16 * 0x1p-23;
+// transformers computes the angle of a position in f32, here it is computed in double: at position
+// p both the query's and the key's may be off by p 2^-23 there, which is the largest of all
+// roundings in these small models.
+constexpr double kRounding = 2 * kTokens * 0x1p-23;
 
 class GoldenTest : public testing::TestWithParam<std::string> {};
 

@@ -1,0 +1,185 @@
+// Conversions keep every bit that the target's type can hold, whatever the way.
+#include "train/convert/convert.h"
+
+#include "model/formats/gguf.h"
+#include "tests/train/convert/fixture.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+using test::contains;
+using test::error_of;
+
+constexpr int64_t kTokens = 32;
+
+ConvertSummary convert_to(const fs::path& from, const fs::path& to, const ConvertOptions& options) {
+  return convert_model(from, to, options, [](uint64_t, uint64_t) {});
+}
+
+std::vector<float> logits_in(const fs::path& path) {
+  Context ctx({});
+  return test::logits_of(ctx, load_model(ctx, path, DType::f32).model, kTokens);
+}
+
+class ConvertTest : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path golden_ = test::golden_folder() / GetParam();
+  test::TemporaryFolder folder_;
+};
+
+TEST_P(ConvertTest, EveryFormComputesTheSameBits) {
+  const std::vector<float> expected = logits_in(golden_);
+  convert_to(golden_, folder_ / "checkpoint", {.to = ModelForm::checkpoint});
+  convert_to(folder_ / "checkpoint", folder_ / "huggingface",
+             {.to = ModelForm::huggingface, .max_shard_bytes = 4000});
+  convert_to(folder_ / "huggingface", folder_ / "model.gguf", {});
+  convert_to(folder_ / "model.gguf", folder_ / "last", {.to = ModelForm::checkpoint});
+  for (const char* name : {"checkpoint", "huggingface", "model.gguf", "last"})
+    EXPECT_EQ(logits_in(folder_ / name), expected) << name;
+  EXPECT_TRUE(fs::exists(folder_ / "huggingface/model.safetensors.index.json"));
+}
+
+TEST_P(ConvertTest, SettingsAndIdsSurvive) {
+  const ModelSource source = open_model(golden_);
+  convert_to(golden_, folder_ / "model.gguf", {});
+  convert_to(folder_ / "model.gguf", folder_ / "checkpoint", {.to = ModelForm::checkpoint});
+  convert_to(folder_ / "checkpoint", folder_ / "huggingface", {.to = ModelForm::huggingface});
+  const ModelSource last = open_model(folder_ / "huggingface");
+  ModelConfig expected = source.config.model;
+  expected.init = last.config.model.init;  // GGUF has no key for it
+  EXPECT_EQ(to_yaml(last.config.model), to_yaml(expected));
+  EXPECT_EQ(last.tokens.begin, source.tokens.begin);
+  EXPECT_EQ(last.tokens.end, source.tokens.end);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ConvertTest, testing::ValuesIn(test::golden_names()),
+                         [](const auto& golden) { return golden.param; });
+
+// Each weight of `b` is the same weight of `a` rounded by `round`.
+void expect_rounded(const WeightSource& a, const WeightSource& b,
+                    const std::function<float(float)>& round) {
+  ASSERT_EQ(a.weights().size(), b.weights().size());
+  for (const WeightInfo& info : a.weights()) {
+    std::vector<float> from(size_t(info.shape.elements())), to(from.size());
+    a.read_rows(info.name, 0, info.shape[0], from.data());
+    b.read_rows(info.name, 0, info.shape[0], to.data());
+    std::transform(from.begin(), from.end(), from.begin(), round);
+    EXPECT_EQ(from, to) << info.name;
+  }
+}
+
+TEST(ConvertTypes, HuggingFaceRoundsEveryTensor) {
+  const test::TemporaryFolder folder;
+  const fs::path golden = test::golden_folder() / "llama";
+  convert_to(golden, folder / "bf16", {.to = ModelForm::huggingface, .type = StoredType::bf16});
+  convert_to(golden, folder / "f16", {.to = ModelForm::huggingface, .type = StoredType::f16});
+  const ModelSource source = open_model(golden);
+  expect_rounded(*source.weights, *open_model(folder / "bf16").weights,
+                 [](float x) { return to_float(from_float<bf16>(x)); });
+  expect_rounded(*source.weights, *open_model(folder / "f16").weights,
+                 [](float x) { return to_float(from_float<f16>(x)); });
+}
+
+TEST(ConvertTypes, GgufKeepsVectorsInF32) {
+  const test::TemporaryFolder folder;
+  convert_to(test::golden_folder() / "llama", folder / "m.gguf", {.type = StoredType::bf16});
+  const MappedFile file(folder / "m.gguf");
+  for (const StoredTensor& tensor : parse_gguf(file.bytes(), "m.gguf").tensors)
+    EXPECT_EQ(tensor.type, tensor.shape.rank() == 1 ? StoredType::f32 : StoredType::bf16);
+}
+
+// Half a step of the scale is the most that rounding may cost, and the scale itself is rounded to
+// f16: 127 steps of 2^-11 relative.
+TEST(ConvertTypes, Q8ErrsByHalfAStep) {
+  std::vector<float> values(64), back(64);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = std::sin(float(i)) * (i < 32 ? 1.0f : 1e-3f);
+  std::vector<std::byte> bytes(*stored_bytes(StoredType::q8_0, 64));
+  encode(StoredType::q8_0, values, bytes.data());
+  decode(StoredType::q8_0, bytes.data(), back);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float largest = i < 32 ? 1.0f : 1e-3f;
+    EXPECT_NEAR(back[i], values[i], largest * (0.5f / 127 + 0x1p-11f)) << i;
+  }
+}
+
+TEST(ConvertTypes, GgufOfQ8IsReadAsItWasRounded) {
+  const test::TemporaryFolder folder;
+  const fs::path golden = test::golden_folder() / "llama_yarn";
+  convert_to(golden, folder / "m.gguf", {.type = StoredType::q8_0});
+  const ModelSource q8 = open_model(folder / "m.gguf"), source = open_model(golden);
+  for (const WeightInfo& info : source.weights->weights()) {
+    std::vector<float> from(size_t(info.shape.elements())), to(from.size());
+    source.weights->read_rows(info.name, 0, info.shape[0], from.data());
+    q8.weights->read_rows(info.name, 0, info.shape[0], to.data());
+    if (info.shape.rank() > 1) {
+      std::vector<std::byte> bytes(*stored_bytes(StoredType::q8_0, int64_t(from.size())));
+      encode(StoredType::q8_0, from, bytes.data());
+      decode(StoredType::q8_0, bytes.data(), from);
+    }
+    EXPECT_EQ(to, from) << info.name;
+  }
+}
+
+TEST(ConvertErrors, NameFileAndRemedyAndWriteNothing) {
+  const test::TemporaryFolder folder;
+  const fs::path golden = test::golden_folder() / "llama";
+  const auto fails = [&](const fs::path& from, const char* to, const ConvertOptions& options) {
+    return error_of([&] { convert_to(from, folder / to, options); });
+  };
+  EXPECT_TRUE(contains(fails(folder / "none", "a", {}), "does not exist"));
+  EXPECT_TRUE(contains(fails(folder.path(), "a", {}), "neither a checkpoint nor a config.json"));
+  EXPECT_TRUE(contains(fails(golden, "a.gguf", {.type = StoredType::q8_0}), "multiple of 32"));
+  EXPECT_TRUE(contains(fails(golden, "a", {.type = StoredType::bf16}), "--dtype bf16"));
+  EXPECT_TRUE(contains(fails(golden, "a", {.to = ModelForm::huggingface, .type = StoredType::q8_0}),
+                       "q8_0"));
+  EXPECT_TRUE(folder.entries().empty()) << folder.entries().front();
+  test::write_text(folder / "a", "here");
+  EXPECT_TRUE(contains(fails(golden, "a", {}), "already exists"));
+}
+
+// llama2.c's file of a golden model: the same tensors, rows of queries and keys as neighbours.
+std::string llama2c_file(const ModelSource& source, bool tied) {
+  const ModelConfig& model = source.config.model;
+  const int32_t vocabulary = int32_t(tied ? model.vocab_size : -model.vocab_size);
+  const int32_t sizes[] = {int32_t(model.width),  int32_t(model.ffn_width), int32_t(model.layers),
+                           int32_t(model.heads),  int32_t(model.kv_heads),  vocabulary,
+                           int32_t(model.context)};
+  std::string file(reinterpret_cast<const char*>(sizes), sizeof(sizes));
+  const auto append = [&](const MappedTensor& tensor) {
+    const int64_t row_elements = tensor.shape.elements() / tensor.shape[0];
+    std::vector<float> row(static_cast<size_t>(row_elements));
+    for (int64_t i = 0; i < tensor.shape[0]; ++i) {
+      source.weights->read_rows(tensor.parameter, tensor.parameter_row(i), 1, row.data());
+      file.append(reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float));
+    }
+  };
+  const std::vector<MappedTensor> map = tensor_map(model, kLlama2cNames, true);
+  const auto append_all = [&](const std::string& ending) {
+    for (const MappedTensor& tensor : map)
+      if (tensor.name.ends_with(ending)) append(tensor);
+  };
+  for (const char* ending : {"token_embedding_table.weight", ".rms_att.weight", ".wq.weight",
+                             ".wk.weight", ".wv.weight", ".wo.weight", ".rms_ffn.weight",
+                             ".w1.weight", ".w2.weight", ".w3.weight", "rms_final.weight"})
+    append_all(ending);
+  file.append(size_t(model.context * model.head_dim) * sizeof(float), '\0');
+  append_all("wcls.weight");
+  return file;
+}
+
+class Llama2cTest : public testing::TestWithParam<bool> {};
+
+TEST_P(Llama2cTest, ComputesTheSameBits) {
+  const test::TemporaryFolder folder;
+  const fs::path golden = test::golden_folder() / (GetParam() ? "llama_tied" : "llama");
+  const ModelSource source = open_model(golden);
+  test::write_text(folder / "model.bin", llama2c_file(source, GetParam()));
+  EXPECT_EQ(logits_in(folder / "model.bin"), logits_in(golden));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tied, Llama2cTest, testing::Bool());
+
+}  // namespace
+}  // namespace tessera
