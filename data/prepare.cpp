@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/files/file.h"
 #include "core/random.h"
+#include "data/output_file.h"
 #include "data/parallel.h"
 #include "data/spool.h"
 
@@ -193,10 +195,16 @@ uint64_t tokenize(const Corpus& corpus, const Tokenizer& tokenizer, Splitter& sp
   return text_bytes;
 }
 
-// By name from the corpus, or from a file.
+// Learned from the corpus, by name or from a file.
 std::unique_ptr<Tokenizer> make_tokenizer(
     const PrepareConfig& config, const Corpus& corpus,
     const std::function<void(const PrepareProgress&)>& progress) {
+  const TextSource source = [&](const TextVisitor& visitor) {
+    corpus.visit(visitor, [&](uint64_t bytes) {
+      progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
+    });
+  };
+  if (config.train_vocabulary > 0) return train_bpe_tokenizer(config.train_vocabulary, source);
   const std::vector<std::string> names = tokenizer_names();
   if (std::ranges::find(names, config.tokenizer) == names.end()) {
     check(fs::exists(config.tokenizer),
@@ -204,11 +212,18 @@ std::unique_ptr<Tokenizer> make_tokenizer(
           config.tokenizer, fmt::join(names, ", "));
     return load_tokenizer(config.tokenizer);
   }
-  return create_tokenizer(config.tokenizer, [&](const TextVisitor& visitor) {
-    corpus.visit(visitor, [&](uint64_t bytes) {
-      progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
-    });
-  });
+  return create_tokenizer(config.tokenizer, source);
+}
+
+// The tokenizer.json under its temporary name.
+std::unique_ptr<OutputFile> write_tokenizer(const fs::path& path, const Tokenizer& tokenizer) {
+  const std::vector<TextFile> files = tokenizer.published_files();
+  check(!files.empty() && files[0].name == "tokenizer.json",
+        "cannot write {}: a {} tokenizer has no tokenizer.json", path.string(), tokenizer.name());
+  auto file = std::make_unique<OutputFile>(path);
+  file->reserve(files[0].contents.size());
+  write_text_file(file->temporary(), files[0].contents);
+  return file;
 }
 
 void check_splits(const TokenFileWriter& writer, const PrepareConfig& config) {
@@ -235,6 +250,8 @@ PrepareSummary prepare(const PrepareConfig& config,
   corpus_config.exclude = config.output;
   const Corpus corpus(corpus_config);
   const auto tokenizer = make_tokenizer(config, corpus, progress);
+  std::unique_ptr<OutputFile> saved;
+  if (!config.save_tokenizer.empty()) saved = write_tokenizer(config.save_tokenizer, *tokenizer);
   TokenFileWriter writer(config.output, *tokenizer);
   const auto splitter = make_splitter(writer, *tokenizer, config);
   const uint64_t text_bytes = tokenize(corpus, *tokenizer, *splitter, progress);
@@ -251,6 +268,7 @@ PrepareSummary prepare(const PrepareConfig& config,
                                .files = corpus.files().size(),
                                .bytes = text_bytes};
   writer.finish();
+  if (saved) saved->commit();
   return summary;
 }
 

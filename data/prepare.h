@@ -19,8 +19,11 @@ enum class SplitRule : uint8_t {
 struct PrepareConfig {
   CorpusConfig corpus;
   std::filesystem::path output;
-  std::string tokenizer;      // a name of tokenizer_names(), or a path for load_tokenizer()
-  double val_fraction = 0.1;  // [0, 1)
+  std::string tokenizer;  // a name of tokenizer_names(), or a path for load_tokenizer()
+  // If not 0, and `tokenizer` is empty: learn a byte-level BPE of this many ids from the corpus.
+  uint32_t train_vocabulary = 0;
+  std::filesystem::path save_tokenizer;  // if not empty, the tokenizer.json to write as well
+  double val_fraction = 0.1;             // [0, 1)
   SplitRule split = SplitRule::documents;
   uint64_t seed = 0;  // of the choice of documents
 };

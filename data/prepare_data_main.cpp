@@ -23,6 +23,8 @@ Examples:
   prepare-data --tokenizer byte --glob '*.cpp,*.h,*.md' -o sources.h5 ~/project
   prepare-data --tokenizer byte --field text --val-fraction 0.01 -o web.h5 'crawl/*.jsonl'
   prepare-data --tokenizer ~/models/SmolLM2-135M -o books.h5 ~/books
+  prepare-data --train-tokenizer bpe --vocab-size 8000 --save-tokenizer tokenizer.json \
+    -o books.h5 ~/books
 )";
 
 // One line on standard error that is redrawn, on a terminal only.
@@ -67,6 +69,19 @@ void print_summary(const PrepareConfig& config, const PrepareSummary& summary, d
              megabytes, seconds, megabytes / std::max(seconds, 1e-9));
 }
 
+// Either a tokenizer that exists or one to be trained.
+void declare_training(CLI::App& app, PrepareConfig& config) {
+  CLI::Option* size = app.add_option("--vocab-size", config.train_vocabulary,
+                                     "ids of the tokenizer to train, 257 or more");
+  app.add_option("--train-tokenizer", "learn a tokenizer from the text: bpe (byte-level BPE)")
+      ->check(CLI::IsMember({"bpe"}))
+      ->needs(size)
+      ->excludes("--tokenizer");
+  size->needs("--train-tokenizer")->check(CLI::Range(257, 1 << 24));
+  app.add_option("--save-tokenizer", config.save_tokenizer,
+                 "the tokenizer.json to write as well, for Hugging Face's libraries");
+}
+
 void declare(CLI::App& app, PrepareConfig& config) {
   const std::map<std::string, SplitRule> rules{{"documents", SplitRule::documents},
                                                {"tail", SplitRule::tail}};
@@ -76,8 +91,8 @@ void declare(CLI::App& app, PrepareConfig& config) {
   app.add_option("-o,--output", config.output, "the token file to write (HDF5)")->required();
   app.add_option("-t,--tokenizer", config.tokenizer,
                  fmt::format("{}, a tokenizer.json, a SentencePiece .model or a folder with one",
-                             fmt::join(tokenizer_names(), ", ")))
-      ->required();
+                             fmt::join(tokenizer_names(), ", ")));
+  declare_training(app, config);
   app.add_option("-g,--glob", config.corpus.patterns, "files to take from folders: '*.cpp,*.md'")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -93,6 +108,8 @@ void declare(CLI::App& app, PrepareConfig& config) {
 }
 
 void run(const PrepareConfig& config) {
+  check(!config.tokenizer.empty() || config.train_vocabulary > 0,
+        "--tokenizer is required, or --train-tokenizer with --vocab-size");
   const auto start = Clock::now();
   StopSignal stop;
   const PrepareSummary summary = [&] {

@@ -2,6 +2,7 @@
 
 #include "core/check.h"
 #include "core/files/file.h"
+#include "data/tokenizers/bpe_trainer.h"
 #include "data/tokenizers/json_file.h"
 #include "data/tokenizers/kinds.h"
 #include "data/utf8.h"
@@ -148,6 +149,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
     if (json) return create_bpe_tokenizer(std::move(contents), std::move(special));
     return create_sentencepiece_tokenizer(std::move(contents), std::move(special));
   });
+}
+
+std::unique_ptr<Tokenizer> train_bpe_tokenizer(uint32_t vocabulary_size, const TextSource& corpus) {
+  return create_bpe_tokenizer(train_bpe(vocabulary_size, corpus), {});
 }
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 // What the encoders of one thread remember, and how threads share them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -23,7 +24,7 @@ class WordCache {
     if (word.size() > kMaxBytes) return encode(word, ids);
     const Key key = key_of(word);
     Slot& slot = slots_[slot_of(key)];
-    if (slot.key != key) {
+    if (!same(slot.key, key)) {
       const size_t before = ids.size();
       encode(word, ids);
       const size_t count = ids.size() - before;
@@ -50,6 +51,10 @@ class WordCache {
     std::memcpy(key.data(), word.data(), word.size());
     key[2] |= uint64_t(word.size()) << 56;
     return key;
+  }
+
+  static bool same(const Key& a, const Key& b) {
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
   }
 
   static size_t slot_of(const Key& key) {
@@ -95,6 +100,12 @@ class Pool {
     }
     if (!item) item = std::make_unique<T>();
     return Lease(*this, std::move(item));
+  }
+
+  // Shows visit(item) all that were ever lent; none may be away.
+  template <class Visit>
+  void for_each(Visit&& visit) {
+    for (const auto& item : items_) visit(*item);
   }
 
  private:
