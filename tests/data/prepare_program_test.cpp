@@ -73,6 +73,19 @@ TEST_F(PrepareProgram, WritesAFileAndASummary) {
   EXPECT_EQ(TokenFile(folder / "work/out.h5").token_count(Split::train), 17u);
 }
 
+TEST_F(PrepareProgram, TrainsATokenizerThatItThenReads) {
+  const std::string train = "--train-tokenizer bpe --vocab-size 300 --save-tokenizer t/mine.json";
+  const Outcome first = run(train + " --val-fraction 0 -o out.h5 a.txt");
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_TRUE(contains(first.out, "tokenizer  bpe, vocabulary 260,"));
+  const Outcome second = run("-t t/mine.json --val-fraction 0 -o again.h5 a.txt");
+  EXPECT_EQ(second.exit_code, 0) << second.err;
+  TokenFile trained(folder / "work/out.h5"), read(folder / "work/again.h5");
+  EXPECT_EQ(trained.tokenizer_hash(), read.tokenizer_hash());
+  EXPECT_EQ(read_split(trained, Split::train), read_split(read, Split::train));
+  EXPECT_FALSE(std::filesystem::exists(folder / "work/t/mine.json.tmp"));
+}
+
 TEST_F(PrepareProgram, HelpShowsAnExample) {
   const Outcome outcome = run("--help");
   EXPECT_EQ(outcome.exit_code, 0);
@@ -92,6 +105,12 @@ TEST_F(PrepareProgram, BadArguments) {
   expect_error(run(""), "INPUT is required");
   expect_error(run("a.txt -o out.h5"), "--tokenizer is required");
   expect_error(run("a.txt -t morse -o out.h5"), "morse");
+  expect_error(run("a.txt -t byte --vocab-size 300 -o out.h5"), "--train-tokenizer");
+  expect_error(run("a.txt --train-tokenizer bpe -o out.h5"), "--vocab-size");
+  expect_error(run("a.txt -t byte --train-tokenizer bpe --vocab-size 300 -o out.h5"),
+               "--tokenizer");
+  expect_error(run("a.txt --train-tokenizer bpe --vocab-size 256 -o out.h5"), "257");
+  expect_error(run("a.txt -t byte --save-tokenizer t.json -o out.h5"), "has no tokenizer.json");
   expect_error(run("a.txt -t byte -o out.h5 --val-fraction lots"), "--val-fraction");
   expect_error(run("a.txt -t byte -o out.h5 --val-fraction 1.5"), "validation fraction is 1.5");
   expect_error(run("a.txt -t byte -o out.h5 --split heads"), "--split");

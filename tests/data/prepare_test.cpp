@@ -198,6 +198,37 @@ TEST_F(Prepare, StoppingLeavesNothing) {
   }
 }
 
+// Short documents are encoded on all cores, a long one in parts.
+TEST_F(Prepare, DocumentsKeepTheirOrderAndBeginAndEndAsTheTokenizerSays) {
+  const std::string file = TESSERA_GOLDEN_TOKENIZERS "/llama3.json";
+  const auto tokenizer = load_tokenizer(file);
+  std::string lines;
+  std::vector<TokenId> expected;
+  const auto expect = [&](const std::string& text) {
+    const std::vector<TokenId> ids = tokenizer->encode(text);
+    expected.push_back(*tokenizer->begin_of_sequence());
+    expected.insert(expected.end(), ids.begin(), ids.end());
+    expected.push_back(*tokenizer->separator());
+  };
+  for (int i = 0; i < 2000; ++i) {
+    const std::string text = fmt::format("document {} of many", i * 7919);
+    lines += "{\"text\": \"" + text + "\"}\n";
+    expect(text);
+  }
+  std::string book;
+  for (int i = 0; book.size() < 3'000'000; ++i) book += fmt::format("Sentence {} of a book. ", i);
+  expect(book);
+  expect("the end");
+  write_text(folder / "a.jsonl", lines);
+  write_text(folder / "b.txt", book);
+  write_text(folder / "c.txt", "the end");
+  const PrepareSummary summary = run(config({"a.jsonl", "b.txt", "c.txt"}, file));
+  EXPECT_EQ(summary.train.documents, 2002u);
+  TokenFile tokens(folder / "out.h5");
+  EXPECT_EQ(read_split(tokens, Split::train),
+            std::vector<int32_t>(expected.begin(), expected.end()));
+}
+
 TEST_F(Prepare, BadInput) {
   write_text(folder / "a.txt", "abc");
   write_text(folder / "empty.txt", "");
