@@ -34,6 +34,26 @@ int64_t automatic_decay_steps(const ScheduleConfig& schedule, int64_t steps) {
                                             : after_warmup;
 }
 
+// What cuDNN is not asked for (kernels/attention/cudnn.h), as far as the configuration tells.
+void validate_cudnn(const RunConfig& config) {
+  if (config.attention.backend != AttentionBackend::cudnn) return;
+  const auto require = [](bool condition, std::string_view what, std::string_view remedy) {
+    check_key(condition, "attention.backend", "cudnn {}; {}, or use flash", what, remedy);
+  };
+  const DeviceChoice device = config.run.device;
+  require(device == DeviceChoice::cuda || device == DeviceChoice::automatic, "runs on cuda alone",
+          "set run.device to cuda");
+  require(config.precision.mode == PrecisionMode::bf16, "has no fp32",
+          "set precision.mode to bf16");
+  require(config.model.sliding_window == 0, "is not asked for windows",
+          "set attention.window to 0");
+  require(config.attention.softcap == 0 && config.attention.dropout == 0,
+          "is not asked for softcap or dropout",
+          "set attention.softcap and attention.dropout to 0");
+  require(!config.data.document_mask, "is not asked for packed documents",
+          "set data.document_mask to false");
+}
+
 }  // namespace
 
 void RunConfig::complete() {
@@ -51,6 +71,7 @@ void RunConfig::validate() const {
   model.validate();
   validate_sources(data);
   validate_schedule(schedule, training.steps);
+  validate_cudnn(*this);
   check_key(training.batch <= INT32_MAX / model.context, "training.batch",
             "{} sequences of {} tokens are more than a micro-batch can hold, {}; use accumulation",
             training.batch, model.context, INT32_MAX);

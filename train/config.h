@@ -84,10 +84,9 @@ struct PrecisionConfig {
 };
 
 constexpr auto enum_names(AttentionBackend) {
-  return std::to_array<EnumName<AttentionBackend>>(
-      {{AttentionBackend::flash, "flash"},
-       {AttentionBackend::standard, "standard"},
-       {.name = "cudnn", .unavailable = "it has no cuDNN"}});
+  return std::to_array<EnumName<AttentionBackend>>({{AttentionBackend::flash, "flash"},
+                                                    {AttentionBackend::standard, "standard"},
+                                                    {AttentionBackend::cudnn, "cudnn"}});
 }
 
 struct AttentionConfig {
@@ -98,7 +97,9 @@ struct AttentionConfig {
   bool deterministic = true;
 
   void visit(auto&& v) {
-    v("backend", backend, "flash: linear memory; standard: whole score matrices, to compare with");
+    v("backend", backend,
+      "flash: linear memory; to compare with: standard: whole score matrices; cudnn: on cuda, in "
+      "bf16");
     v("window", window, "replaces model.sliding_window; 0: none", tokens(0));
     v("softcap", softcap, "scores become softcap * tanh(score / softcap); 0: off", at_least(0));
     v("dropout", dropout, "of attention probabilities while training", from_to_below(0, 1));

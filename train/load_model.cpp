@@ -28,6 +28,8 @@ LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dt
   ModelSource source = open_model(path);
   ComputeOptions options = compute_options(source.config);
   options.dtype = dtype;
+  // cuDNN's plans are for one length each, and for one device.
+  if (options.attention == AttentionBackend::cudnn) options.attention = AttentionBackend::flash;
   Llama model(ctx, source.config.model, options);
   read_weights(*source.weights, model, source.path.string());
   return {std::move(source.config), std::move(source.tokenizer),

@@ -29,8 +29,16 @@ ContextOptions context_options(const RunSection& run) {
           .seed = run.seed};
 }
 
-ContextOptions planning_options(const RunSection& run) {
-  ContextOptions options = context_options(run);
+ContextOptions context_options(const RunConfig& config) {
+  const ContextOptions options = context_options(config.run);
+  check(config.attention.backend != AttentionBackend::cudnn || options.device == Device::cuda,
+        "attention.backend: cudnn runs on cuda alone, and run.device auto found no GPU; use flash, "
+        "or a machine with a GPU (nvidia-smi)");
+  return options;
+}
+
+ContextOptions planning_options(const RunConfig& config) {
+  ContextOptions options = context_options(config);
   options.planned = std::exchange(options.device, Device::meta);
   return options;
 }

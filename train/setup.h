@@ -11,8 +11,10 @@ namespace tessera {
 Device run_device(const RunSection& run);
 // Threads default to the cores of this machine.
 ContextOptions context_options(const RunSection& run);
+// Of a whole run. Throws Error where the device cannot compute what is asked for.
+ContextOptions context_options(const RunConfig& config);
 // The same on `meta`.
-ContextOptions planning_options(const RunSection& run);
+ContextOptions planning_options(const RunConfig& config);
 ComputeOptions compute_options(const RunConfig& config);
 AdamWOptions optimizer_options(const RunConfig& config);
 StepOptions step_options(const RunConfig& config);

@@ -135,7 +135,7 @@ void Trainer::save_checkpoint() {
 
 Trainer::Trainer(const RunConfig& config, bool resume)
     : config_(config),
-      ctx_(context_options(config.run)),
+      ctx_(context_options(config)),
       loader_(open_loader(config)),
       model_(ctx_, config.model, compute_options(config)),
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),

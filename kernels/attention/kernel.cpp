@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/attention/cpu.h"
+#include "kernels/attention/cudnn.h"
 #include "kernels/attention/gpu.h"
 #include "kernels/attention/standard.h"
 #include "kernels/attention/standard_gpu.h"
@@ -85,6 +86,10 @@ void check_gpu_heads(const Tensor& x, const char* name) {
 
 bool is_standard(const AttentionOptions& options) {
   return options.backend == AttentionBackend::standard;
+}
+
+bool is_cudnn(const AttentionOptions& options) {
+  return options.backend == AttentionBackend::cudnn;
 }
 
 template <class Args>
@@ -321,9 +326,11 @@ void attention_forward(Context& ctx, const AttentionForwardArgs& args) {
   check_target(ctx, args.q, standard, NamedHeads{"q", args.q}, NamedHeads{"k", args.k},
                NamedHeads{"v", args.v}, NamedHeads{"o", args.o});
   check_head_terms(args.head_terms, args.q);
+  const AttentionProblem problem = problem_of(ctx, args, ctx.step());
+  if (is_cudnn(args.options)) check_cudnn(ctx, args, problem);
   args.o.storage()->bump_version();
   const KernelScope scope(ctx, "attention_forward", cost(args));
-  const AttentionProblem problem = problem_of(ctx, args, ctx.step());
+  if (is_cudnn(args.options)) return cudnn_forward(ctx, args, problem);
   if (standard && is_gpu(ctx.target())) return standard_forward_gpu(ctx, args, problem);
   const Tensor workspace = ctx.workspace(forward_workspace(ctx, problem, standard));
   if (ctx.is_meta() || args.q.elements() == 0) return;
@@ -363,10 +370,12 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
     check_head_term(args.d_sink, "d_sink", args.q, dtype_of_sums(args.q));
     check_rows(args.lse, "lse", args.q);
   }
+  const AttentionProblem problem = problem_of(ctx, args, args.step);
+  if (is_cudnn(args.options)) check_cudnn(ctx, args, problem);
   for (const Tensor& written : {args.dq, args.dk, args.dv}) written.storage()->bump_version();
   if (args.d_sink.defined()) args.d_sink.storage()->bump_version();
   const KernelScope scope(ctx, "attention_backward", cost(args));
-  const AttentionProblem problem = problem_of(ctx, args, args.step);
+  if (is_cudnn(args.options)) return cudnn_backward(ctx, args, problem);
   if (standard && is_gpu(ctx.target())) return standard_backward_gpu(ctx, args, problem);
   const Tensor workspace = ctx.workspace(backward_workspace(ctx, problem, standard));
   if (ctx.is_meta()) return;

@@ -10,6 +10,7 @@ namespace tessera {
 enum class AttentionBackend : uint8_t {
   flash,     // tile by tile; keeps the output and one log-sum-exp per row and head
   standard,  // materialises the probabilities: to compare with
+  cudnn,     // cuDNN's, on cuda, of a part of the options (cudnn.h): to compare with
 };
 
 struct AttentionOptions {
@@ -23,6 +24,7 @@ struct AttentionOptions {
   // false: backward on a GPU may add up dq by float atomics (bf16, D up to 128, no softcap, dropout
   // or head terms), which saves two of its seven matrix products, takes 4 Hq Nq D bytes more and
   // does not give the same bits in every run.
+  // cudnn: true keeps a 16-bit number per query, key and head in its workspace instead.
   bool deterministic = true;
   uint32_t dropout_purpose = 0;  // with the context's seed and step: the key of the dropout mask
 };

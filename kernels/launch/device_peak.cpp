@@ -1,5 +1,7 @@
 #include "kernels/launch/device_peak.h"
 
+#include <unistd.h>
+
 #include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/peak.h"
 #ifdef TESSERA_WITH_CUDA
@@ -14,6 +16,13 @@ double device_peak_flops(const Context& ctx, DType dtype) {
   if (ctx.device() == Device::cuda) return cuda_properties().peak_flops(dtype);
 #endif
   return 0;
+}
+
+double device_memory_bytes([[maybe_unused]] Device device) {
+#ifdef TESSERA_WITH_CUDA
+  if (device == Device::cuda) return cuda_properties().memory_bytes;
+#endif
+  return double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE));
 }
 
 std::string device_description(const Context& ctx) {

@@ -11,6 +11,9 @@ namespace tessera {
 // device's properties on `cuda`, 0 (there is none) on `simt`.
 double device_peak_flops(const Context& ctx, DType dtype);
 
+// Bytes of memory that the device has in all: the GPU's, or the machine's.
+double device_memory_bytes(Device device);
+
 // "2 threads (avx512_bf16)", "NVIDIA H200", "emulated CUDA".
 std::string device_description(const Context& ctx);
 

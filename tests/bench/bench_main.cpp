@@ -50,6 +50,28 @@ void declare_common(CLI::App& app, Arguments& arguments) {
       "  bench attention --length 2048,8192 --head-dim 64 --json");
 }
 
+void declare_attention(CLI::App& app, AttentionSettings& attention) {
+  app.add_option("--length", attention.lengths,
+                 "tokens of a sequence [512,2048,8192; on cuda 512 to 131072]")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--head-dim", attention.head_dims, "[64,128; on cuda 256 too]")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 256));
+  app.add_option("--heads", attention.heads, "[4; on cuda 2048 / head size]")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--kv-heads", attention.kv_heads, "[as many as heads]")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--tokens", attention.tokens,
+                 "of all sequences together [one sequence; on cuda 16384, at least one sequence]")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--backend", attention.backends,
+                 "flash, standard; on cuda also flash-atomics, which adds up dq by atomics, and "
+                 "cudnn [all of the device's]")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"flash", "flash-atomics", "standard", "cudnn"}));
+}
+
 }  // namespace
 }  // namespace tessera::bench
 
@@ -61,19 +83,8 @@ int main(int argc, char** argv) {
   Arguments arguments;
   declare_common(app, arguments);
   CLI::App* attention =
-      app.add_subcommand("attention", "flash and standard attention, forward and backward");
-  attention->add_option("--length", arguments.attention.lengths, "tokens")
-      ->delimiter(',')
-      ->capture_default_str();
-  attention->add_option("--head-dim", arguments.attention.head_dims)
-      ->delimiter(',')
-      ->capture_default_str();
-  attention->add_option("--heads", arguments.attention.heads)->capture_default_str();
-  attention->add_option("--kv-heads", arguments.attention.kv_heads)->capture_default_str();
-  attention->add_option("--backend", arguments.attention.backends)
-      ->delimiter(',')
-      ->check(CLI::IsMember({"flash", "standard"}))
-      ->capture_default_str();
+      app.add_subcommand("attention", "attention by our kernels, whole matrices and cuDNN");
+  declare_attention(*attention, arguments.attention);
   CLI::App* linear = app.add_subcommand("linear", "the linear layers of the step's shapes");
   CLI::App* memory = app.add_subcommand("memory", "kernels that move data, in shares of a copy");
   CLI::App* step = app.add_subcommand("step", "whole training steps");

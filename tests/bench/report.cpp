@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace tessera::bench {
 
 namespace {
@@ -21,20 +23,30 @@ void print_columns(const char* rate) {
   fmt::print("{:<52} {:>10} {:>10} {:>10} {:>9}\n", "", "ms", "p10..p90", rate, "of peak");
 }
 
-// One line of the table; `rate` in giga-units a second.
+// The unit of a table of FLOP/s.
+double unit_of(const Peaks& peaks) {
+  return std::max(peaks.f32, peaks.bf16) >= 1e13 ? 1e12 : 1e9;
+}
+
+const char* name_of_unit(double unit) {
+  return unit == 1e12 ? "TFLOP/s" : "GFLOP/s";
+}
+
+// One line of the table; `rate` in units a second.
 void print_row(const Row& row, double rate, double share) {
   fmt::print("{:<52} {:>10.3f} {:>10} {:>10.1f} {:>8.1f}%{}\n", row.name, row.time.seconds * 1e3,
-             fmt::format("{:.1f}..{:.1f}", row.time.fastest * 1e3, row.time.slowest * 1e3),
-             rate * 1e-9, share * 100, row.time.dropped == row.time.windows ? "  (noisy)" : "");
+             fmt::format("{:.1f}..{:.1f}", row.time.fastest * 1e3, row.time.slowest * 1e3), rate,
+             share * 100, row.time.dropped == row.time.windows ? "  (noisy)" : "");
 }
 
 }  // namespace
 
 void Report::heading(const Peaks& peaks, const std::string& text) const {
   if (json_) return;
-  fmt::print("{}\npeak: {:.0f} GFLOP/s f32, {:.0f} bf16\n", text, peaks.f32 * 1e-9,
-             peaks.bf16 * 1e-9);
-  print_columns("GFLOP/s");
+  const double unit = unit_of(peaks);
+  fmt::print("{}\npeak: {:.0f} {} f32, {:.0f} bf16\n", text, peaks.f32 / unit, name_of_unit(unit),
+             peaks.bf16 / unit);
+  print_columns(name_of_unit(unit));
 }
 
 void Report::row(const Row& row, const Peaks& peaks, const nlohmann::ordered_json& extra) const {
@@ -49,7 +61,16 @@ void Report::row(const Row& row, const Peaks& peaks, const nlohmann::ordered_jso
     if (!extra.is_null()) record.update(extra);
     fmt::print("{}\n", record.dump());
   } else {
-    print_row(row, rate, share);
+    print_row(row, rate / unit_of(peaks), share);
+  }
+  std::fflush(stdout);
+}
+
+void Report::skipped(const std::string& name, const std::string& reason) const {
+  if (json_) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"name", name}, {"skipped", reason}}.dump());
+  } else {
+    fmt::print("{:<52} skipped: {}\n", name, reason);
   }
   std::fflush(stdout);
 }
@@ -70,7 +91,7 @@ void Report::memory_row(const Row& row, const Peaks& peaks) const {
                    {"copy_gigabytes_per_second", peaks.copy * 1e-9}});
     fmt::print("{}\n", record.dump());
   } else {
-    print_row(row, rate, rate / peaks.copy);
+    print_row(row, rate * 1e-9, rate / peaks.copy);
   }
   std::fflush(stdout);
 }

@@ -21,8 +21,11 @@ class Report {
   explicit Report(bool json) : json_(json) {}
 
   void heading(const Peaks& peaks, const std::string& text) const;
-  // GFLOP/s and the share of the peak in the row's dtype. `extra` is added to the JSON object.
+  // GFLOP/s, or TFLOP/s where the peaks are of that size, and the share of the peak in the row's
+  // dtype. `extra` is added to the JSON object, which has GFLOP/s always.
   void row(const Row& row, const Peaks& peaks, const nlohmann::ordered_json& extra = {}) const;
+  // A line for what was not measured, and why.
+  void skipped(const std::string& name, const std::string& reason) const;
   // GB/s and the share of a copy's, for kernels that move data.
   void memory_heading(const Peaks& peaks, const std::string& text) const;
   void memory_row(const Row& row, const Peaks& peaks) const;

@@ -110,11 +110,33 @@ TEST(RunConfig, RefusesWhatThisBuildCannotDo) {
   EXPECT_EQ(error_of({"precision.mode=fp8"}),
             "--set precision.mode: fp8 is not available in this build (it has no FP8 kernels); use "
             "fp32 or bf16");
-  EXPECT_EQ(error_of({"attention.backend=cudnn"}),
-            "--set attention.backend: cudnn is not available in this build (it has no cuDNN); use "
-            "flash or standard");
   EXPECT_EQ(error_of({"parallel.data=2"}),
             "--set parallel.data: 2 processes asked, but this build trains in one; use 1");
+}
+
+TEST(RunConfig, CudnnIsRefusedWithWhatItIsNotAskedFor) {
+  const auto error = [](std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), "attention.backend=cudnn");
+    return error_of(overrides);
+  };
+  EXPECT_EQ(error({"precision.mode=bf16"}), "no error");
+  EXPECT_EQ(error({"precision.mode=bf16", "run.device=cuda"}), "no error");
+  const std::string begin = "--set attention.backend: cudnn ";
+  EXPECT_EQ(error({"precision.mode=bf16", "run.device=cpu"}),
+            begin + "runs on cuda alone; set run.device to cuda, or use flash");
+  EXPECT_EQ(error({"precision.mode=bf16", "run.device=simt"}),
+            begin + "runs on cuda alone; set run.device to cuda, or use flash");
+  EXPECT_EQ(error({}), begin + "has no fp32; set precision.mode to bf16, or use flash");
+  EXPECT_EQ(error({"precision.mode=bf16", "attention.window=8"}),
+            begin + "is not asked for windows; set attention.window to 0, or use flash");
+  EXPECT_EQ(error({"precision.mode=bf16", "attention.dropout=0.1"}),
+            begin +
+                "is not asked for softcap or dropout; set attention.softcap and attention.dropout "
+                "to 0, or use flash");
+  EXPECT_EQ(error({"precision.mode=bf16", "data.document_mask=true"}),
+            begin +
+                "is not asked for packed documents; set data.document_mask to false, or use "
+                "flash");
 }
 
 TEST(RunConfig, BrokenRulesNamePlaceKeyValuesAndRemedy) {

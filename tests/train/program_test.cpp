@@ -111,6 +111,15 @@ TEST_F(ProgramTest, BadInputEndsWithOneLineAndWritesNothing) {
   expect_error("train", "run.yaml --set model.vocab_size=100", "vocab");
   expect_error("train", "run.yaml --set model.context=50000", "50000");
   expect_error("train", "run.yaml --set run.output_dir=/proc/none", "/proc/none");
+  expect_error("train",
+               "run.yaml --set attention.backend=cudnn --set precision.mode=bf16 "
+               "--set run.device=cpu",
+               "cudnn runs on cuda alone");
+  // Hides a GPU, if there is one.
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  expect_error("train", "run.yaml --set attention.backend=cudnn --set precision.mode=bf16",
+               "run.device auto found no GPU");
+  unsetenv("CUDA_VISIBLE_DEVICES");
   expect_error("train", "run.yaml --sett a=b", "--help");
   std::filesystem::resize_file(folder_ / "text.h5",
                                std::filesystem::file_size(folder_ / "text.h5") / 2);

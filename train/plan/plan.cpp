@@ -22,7 +22,7 @@ Batch blank_batch(const RunConfig& config) {
 }  // namespace
 
 Plan make_plan(const RunConfig& config) {
-  Context ctx(planning_options(config.run));
+  Context ctx(planning_options(config));
   const Llama model(ctx, config.model, compute_options(config));
   AdamW optimizer(ctx, model.parameters(), optimizer_options(config));
   const std::vector<Batch> batches(size_t(config.training.accumulation), blank_batch(config));
