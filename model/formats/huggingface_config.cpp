@@ -116,6 +116,10 @@ PublishedConfig read_huggingface_config(std::string_view json, const std::string
 }
 
 Architecture architecture_of(const ModelConfig& model) {
+  check(model.is_llama_like(),
+        "model.positions is {} and model.attention_sink is {}; published forms have only rope and "
+        "false: keep it as a checkpoint",
+        name_of(model.positions), model.attention_sink);
   check(!model.qk_norm || !model.qkv_bias,
         "model.qk_norm and model.qkv_bias together have no published form: Qwen3 has the one, "
         "Qwen2 the other");

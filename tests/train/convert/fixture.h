@@ -1,4 +1,4 @@
-// What the tests of conversion share: golden models, logits, mistakes in files.
+// What the tests of conversion share: logits of models, and how they are compared.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,20 +13,10 @@
 #include "model/formats/safetensors.h"
 #include "model/kv_cache.h"
 #include "tests/data/support.h"
+#include "tests/train/convert/golden.h"
 #include "train/load_model.h"
 
 namespace tessera::test {
-
-inline std::filesystem::path golden_folder() {
-  return std::filesystem::path(TESSERA_SOURCE_DIR) / "tests/golden/formats";
-}
-
-inline const std::vector<std::string>& golden_names() {
-  static const std::vector<std::string> names = {"llama",      "llama_tied",   "llama_linear",
-                                                 "llama_yarn", "llama_llama3", "mistral",
-                                                 "qwen2",      "qwen3"};
-  return names;
-}
 
 // Logits after each of `tokens` tokens, [tokens, V]; the tokens are make_golden.py's.
 inline std::vector<float> logits_of(Context& ctx, const Llama& model, int64_t tokens) {
