@@ -9,18 +9,29 @@ int64_t row_elements_of(const MappedTensor& tensor) {
   return tensor.shape.elements() / tensor.shape[0];
 }
 
-// Rows [first, first + rows) of the file's tensor.
+// Rows [first, first + rows) of the file's tensor; of whole heads where their order is another one.
 void read_file_rows(const WeightSource& source, const MappedTensor& tensor, int64_t first,
                     int64_t rows, std::span<float> into) {
+  const int64_t begin = tensor.first_row + first;
   if (tensor.interleaved_head == 0) {
-    source.read_rows(tensor.parameter, tensor.parameter_row(first), rows, into.data());
+    source.read_rows(tensor.parameter, begin, rows, into.data());
     return;
   }
   const int64_t row_elements = row_elements_of(tensor);
+  std::vector<float> ordered(into.size());
+  source.read_rows(tensor.parameter, begin, rows, ordered.data());
   for (int64_t row = 0; row < rows; ++row) {
-    source.read_rows(tensor.parameter, tensor.parameter_row(first + row), 1,
-                     into.data() + row * row_elements);
+    const int64_t from = tensor.parameter_row(first + row) - begin;
+    std::copy_n(ordered.data() + from * row_elements, row_elements,
+                into.data() + row * row_elements);
   }
+}
+
+// Rows at a time: whole heads where their order is another one.
+int64_t block_rows_of(const MappedTensor& tensor) {
+  const int64_t rows = rows_of_block(row_elements_of(tensor)), head = tensor.interleaved_head;
+  if (head == 0) return std::min(rows, tensor.shape[0]);
+  return std::min(std::max(head, rows / head * head), tensor.shape[0]);
 }
 
 }  // namespace
@@ -40,7 +51,7 @@ void write_bytes(const File& file, uint64_t offset, std::span<const std::byte> b
 void write_tensor(const File& file, uint64_t offset, const WeightSource& source,
                   const MappedTensor& tensor, StoredType type, const WriteProgress& progress) {
   const int64_t rows = tensor.shape[0], row_elements = row_elements_of(tensor);
-  const int64_t block = std::min(rows, rows_of_block(row_elements));
+  const int64_t block = block_rows_of(tensor);
   const uint64_t row_bytes = written_bytes(tensor, type) / uint64_t(rows);
   std::vector<float> values(size_t(block * row_elements));
   std::vector<std::byte> bytes(size_t(block) * row_bytes);

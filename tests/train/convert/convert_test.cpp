@@ -145,7 +145,7 @@ TEST_P(Llama2cTest, ComputesTheSameBits) {
   const test::TemporaryFolder folder;
   const fs::path golden = test::golden_folder() / (GetParam() ? "llama_tied" : "llama");
   const ModelSource source = open_model(golden);
-  test::write_text(folder / "model.bin", test::llama2c_file(source));
+  test::write_text(folder / "model.bin", test::llama2c_file(source.config.model, *source.weights));
   EXPECT_EQ(logits_in(folder / "model.bin"), logits_in(golden));
 }
 

@@ -13,7 +13,7 @@
 #include "model/formats/safetensors.h"
 #include "model/kv_cache.h"
 #include "tests/data/support.h"
-#include "tests/train/convert/golden.h"
+#include "tests/model/formats/golden.h"
 #include "train/load_model.h"
 
 namespace tessera::test {

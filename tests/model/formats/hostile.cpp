@@ -1,4 +1,4 @@
-#include "tests/train/convert/hostile.h"
+#include "tests/model/formats/hostile.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,10 @@
 #include <new>
 
 #include "core/random.h"
+#include "model/formats/gguf.h"
+#include "model/formats/huggingface.h"
+#include "model/formats/llama2c.h"
 #include "tests/data/support.h"
-#include "train/convert/model_source.h"
 
 namespace {
 
@@ -119,13 +121,19 @@ class Mutator {
   uint64_t draws_ = 0;
 };
 
+std::unique_ptr<WeightSource> open_weights(const fs::path& path) {
+  if (fs::is_directory(path)) return open_huggingface(path).weights;
+  if (path.extension() == ".gguf") return open_gguf(path).weights;
+  return open_llama2c(path).weights;
+}
+
 // Opens the model and reads every weight.
 void read_model(const fs::path& path) {
-  const ModelSource source = open_model(path);
+  const std::unique_ptr<WeightSource> source = open_weights(path);
   std::vector<float> values;
-  for (const WeightInfo& info : source.weights->weights()) {
+  for (const WeightInfo& info : source->weights()) {
     values.resize(size_t(info.shape.elements()));
-    source.weights->read_rows(info.name, 0, info.shape[0], values.data());
+    source->read_rows(info.name, 0, info.shape[0], values.data());
   }
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/formats/tensor_map.h"
-#include "train/convert/model_source.h"
+#include "model/formats/weight_source.h"
 
 namespace tessera::test {
 
@@ -22,8 +22,7 @@ inline const std::vector<std::string>& golden_names() {
 }
 
 // The legacy .bin of llama2.c of a model: the same tensors, rows of queries and keys as neighbours.
-inline std::string llama2c_file(const ModelSource& source) {
-  const ModelConfig& model = source.config.model;
+inline std::string llama2c_file(const ModelConfig& model, const WeightSource& weights) {
   const int32_t vocabulary = int32_t(model.tied_embeddings ? model.vocab_size : -model.vocab_size);
   const int32_t sizes[] = {int32_t(model.width),  int32_t(model.ffn_width), int32_t(model.layers),
                            int32_t(model.heads),  int32_t(model.kv_heads),  vocabulary,
@@ -33,7 +32,7 @@ inline std::string llama2c_file(const ModelSource& source) {
     const int64_t row_elements = tensor.shape.elements() / tensor.shape[0];
     std::vector<float> row(static_cast<size_t>(row_elements));
     for (int64_t i = 0; i < tensor.shape[0]; ++i) {
-      source.weights->read_rows(tensor.parameter, tensor.parameter_row(i), 1, row.data());
+      weights.read_rows(tensor.parameter, tensor.parameter_row(i), 1, row.data());
       file.append(reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float));
     }
   };

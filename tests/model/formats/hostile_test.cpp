@@ -1,13 +1,16 @@
 // Damaged and hostile files end with one line, never with a crash or a large allocation. The plain
 // suite reads a few thousand mutations; TESSERA_HOSTILE=N reads N of each file (in a build with
 // TESSERA_SANITIZE).
-#include "tests/train/convert/hostile.h"
+#include "tests/model/formats/hostile.h"
+
+#include <gtest/gtest.h>
 
 #include <cstdlib>
 
+#include "model/formats/gguf.h"
+#include "model/formats/huggingface.h"
 #include "tests/data/support.h"
-#include "tests/train/convert/golden.h"
-#include "train/convert/convert.h"
+#include "tests/model/formats/golden.h"
 
 namespace tessera {
 namespace {
@@ -49,15 +52,23 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(HostileGguf, EndsWithOneLine) {
   const test::TemporaryFolder folder;
-  convert_model(test::golden_folder() / "llama_llama3", folder / "model/m.gguf", {},
-                [](uint64_t, uint64_t) {});
+  const HuggingFaceModel golden = open_huggingface(test::golden_folder() / "llama_llama3");
+  fs::create_directory(folder / "model");
+  const GgufOptions options{
+      .type = StoredType::bf16,
+      .name = "m",
+      .tokenizer = {{"tokenizer.ggml.tokens", std::vector<std::string>(32, "a")}},
+      .own_tokenizer = "{}"};
+  write_gguf_model(folder / "model/m.gguf", golden.config.model, *golden.weights, options,
+                   [](uint64_t) {});
   expect_survived(folder / "model", "m.gguf");
 }
 
 TEST(HostileLlama2c, EndsWithOneLine) {
   const test::TemporaryFolder folder;
-  const ModelSource source = open_model(test::golden_folder() / "llama");
-  test::write_text(folder / "model/m.bin", test::llama2c_file(source));
+  const HuggingFaceModel golden = open_huggingface(test::golden_folder() / "llama");
+  test::write_text(folder / "model/m.bin",
+                   test::llama2c_file(golden.config.model, *golden.weights));
   expect_survived(folder / "model", "m.bin");
 }
 
@@ -69,7 +80,7 @@ TEST(HostileJson, DeepNestingEndsWithOneLine) {
   for (const std::string& text : {deep, "{\"model_type\":" + deep + "}",
                                   "{\"model_type\":\"llama\",\"hidden_size\":" + deep + "}"}) {
     test::write_text(folder / "model/config.json", text);
-    test::error_of([&] { open_model(folder / "model"); });
+    test::error_of([&] { open_huggingface(folder / "model"); });
   }
 }
 
