@@ -167,24 +167,25 @@ class Cudnn {
  public:
   ~Cudnn() {
     plans_.clear();
-    if (handle_) cudnn_api().destroy(handle_);
+    if (handle_) api_->destroy(handle_);
   }
 
-  void* handle(void* stream) {
-    const CudnnApi& api = cudnn_api();
-    if (!handle_) api.checked(api.create(&handle_), "starting the library");
-    api.checked(api.set_stream(handle_, stream), "choosing a stream");
+  void* handle(const CudnnApi* api, void* stream) {
+    if (!api_) api_ = api ? api : &cudnn_api();
+    if (!handle_) api_->checked(api_->create(&handle_), "starting the library");
+    api_->checked(api_->set_stream(handle_, stream), "choosing a stream");
     return handle_;
   }
 
   const CudnnPlan& plan_for(const CudnnShape& shape) {
     const auto found = plans_.find(shape);
     if (found != plans_.end()) return found->second;
-    CudnnGraph graph = cudnn_attention_graph(cudnn_api(), shape);
+    CudnnGraph graph = cudnn_attention_graph(*api_, shape);
     return plans_.emplace(shape, graph.plan({.handle = handle_}, shape.text())).first->second;
   }
 
  private:
+  const CudnnApi* api_ = nullptr;
   void* handle_ = nullptr;
   std::map<CudnnShape, CudnnPlan> plans_;
 };
@@ -230,7 +231,7 @@ struct Scalars {
 void run(Context& ctx, const CudnnShape& shape, const AttentionProblem& problem,
          std::vector<std::pair<int64_t, void*>> pointers) {
   Cudnn& cudnn = ctx.state<Cudnn>();
-  void* const handle = cudnn.handle(ctx.pool().stream());
+  void* const handle = cudnn.handle(ctx.state<CudnnFunctions>().api, ctx.pool().stream());
   const CudnnPlan& plan = cudnn.plan_for(shape);
   const Tensor scratch = ctx.workspace(plan.workspace_bytes());
   Scalars scalars(problem);

@@ -43,6 +43,11 @@ struct CudnnShape {
   std::string text() const;
 };
 
+// ctx.state<CudnnFunctions>(): whose functions to call; null: those of cudnn_api().
+struct CudnnFunctions {
+  const CudnnApi* api = nullptr;
+};
+
 CudnnGraph cudnn_attention_graph(const CudnnApi& api, const CudnnShape& shape);
 
 // Throw Error, in one line with a remedy, for what cuDNN is not asked for; see above.

@@ -4,6 +4,7 @@
 
 #include "kernels/attention/cudnn.h"
 #include "tests/kernels/attention_device.h"
+#include "tests/kernels/cudnn_interpreter.h"
 #include "tests/kernels/op_case.h"
 
 namespace tessera::test {
@@ -208,12 +209,6 @@ TEST(CudnnGraph, HasNoEngineForOddHeads) {
       cudnn_attention_graph(*api, shape_of(60, 8, 1024, true)).engines({.device = &h200}).empty());
 }
 
-class CudnnAttentionOn : public DeviceTest {};
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudnnAttentionOn);
-#ifdef TESSERA_WITH_CUDA
-INSTANTIATE_TEST_SUITE_P(Devices, CudnnAttentionOn, testing::Values(Device::cuda), device_name);
-#endif
-
 const AttentionCase kGrid[] = {
     {.name = "full", .segments = {{256, 256}}, .q_heads = 2, .kv_heads = 2, .head_dim = 64},
     {.name = "causal_batch",
@@ -240,6 +235,37 @@ const AttentionCase kGrid[] = {
      .head_dim = 256,
      .causal = true},
 };
+
+// The graphs' own arithmetic, apart from roundings: our tensors, strides, numbers and workspaces
+// through an interpreter of cuDNN's operations.
+TEST(CudnnAttention, GraphsComputeAttention) {
+  const AttentionCase cases[] = {
+      {.segments = {{5, 5}, {5, 5}}, .q_heads = 2, .kv_heads = 2, .head_dim = 8},
+      {.segments = {{7, 7}, {7, 7}}, .q_heads = 4, .kv_heads = 2, .head_dim = 8, .causal = true},
+      {.segments = {{3, 9}, {3, 9}}, .q_heads = 2, .kv_heads = 1, .head_dim = 16, .causal = true},
+  };
+  for (const AttentionCase& c : cases) {
+    for (const bool deterministic : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} causal {}", c.segments[0].second, c.causal));
+      AttentionInputs in = make_inputs(c, DType::bf16);
+      std::fill(in.d_lse.begin(), in.d_lse.end(), 0);
+      Context ctx = attention_context(Device::cpu);
+      ctx.state<CudnnFunctions>().api = &interpreted_cudnn();
+      DeviceAttention attention(ctx, c, in, DType::bf16);
+      AttentionProblem problem = make_problem(c, DType::bf16);
+      problem.deterministic = deterministic;
+      cudnn_forward(ctx, attention.forward, problem);
+      cudnn_backward(ctx, attention.backward, problem);
+      expect_answer(c, in, DType::bf16, attention);
+    }
+  }
+}
+
+class CudnnAttentionOn : public DeviceTest {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudnnAttentionOn);
+#ifdef TESSERA_WITH_CUDA
+INSTANTIATE_TEST_SUITE_P(Devices, CudnnAttentionOn, testing::Values(Device::cuda), device_name);
+#endif
 
 TEST_P(CudnnAttentionOn, IsAsGoodAsTheFormula) {
   for (const DType dtype : {DType::bf16, DType::f16}) {
