@@ -46,13 +46,22 @@ bool encodes_by_words(const SentencePieceModel& model) {
   return plain && has_space;
 }
 
+// Whether a line feed stands by itself: no piece has one, so it becomes its byte.
+bool isolates_lines(const SentencePieceModel& model) {
+  return model.byte_fallback && std::ranges::none_of(model.pieces, [](const auto& piece) {
+           return piece.text.find('\n') != std::string::npos;
+         });
+}
+
 // Calls visit(word) for the words of `text` in order.
 template <class Visit>
-void for_each_word(std::string_view text, Visit&& visit) {
+void for_each_word(std::string_view text, bool isolate_lines, Visit&& visit) {
   size_t start = 0;
-  for (size_t at = text.find(' ', 1); at != std::string_view::npos; at = text.find(' ', at + 1)) {
+  for (size_t at = 1; at < text.size(); ++at) {
+    const bool line = isolate_lines && (text[at] == '\n' || text[at - 1] == '\n');
+    if (!line && text[at] != ' ') continue;
     const std::string_view before = text.substr(start, at - start);
-    if (before.ends_with(' ') || before.ends_with(kSpaceMark)) continue;
+    if (!line && (before.ends_with(' ') || before.ends_with(kSpaceMark))) continue;
     visit(before);
     start = at;
   }
@@ -65,7 +74,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       : bytes_(std::move(bytes)),
         special_(std::move(special)),
         model_(parse_sentencepiece_model(bytes_)),
-        by_words_(encodes_by_words(model_)) {
+        by_words_(encodes_by_words(model_)),
+        isolate_lines_(isolates_lines(model_)) {
     const auto status = processor_.LoadFromSerializedProto(
         by_words_ ? bytes_ + std::string(kNoDummyPrefix) : bytes_);
     check(status.ok(), "not a SentencePiece model: {}", status.ToString());
@@ -116,6 +126,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     const auto text = [&](std::optional<TokenId> id) { return id ? model_.pieces[*id].text : ""; };
     names.begin = text(begin_);
     names.end = text(end_);
+    names.unknown = model_.pieces[size_t(processor_.unk_id())].text;
     names.add_begin = begin_of_sequence().has_value();
     return {{"tokenizer.model", bytes_},
             {"tokenizer_config.json", tokenizer_config(names, "LlamaTokenizer")}};
@@ -169,7 +180,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       const size_t valid = model_.byte_fallback ? valid_utf8_prefix(text) : text.size();
       std::string_view run = text.substr(0, valid);
       if (prefix) run = prefixed.append(" ").append(run);
-      for_each_word(run, [&](std::string_view word) { cache->append(word, ids, encode); });
+      for_each_word(run, isolate_lines_,
+                    [&](std::string_view word) { cache->append(word, ids, encode); });
       text.remove_prefix(valid);
       for (; !text.empty() && valid_utf8_prefix(text.substr(0, 4)) == 0; text.remove_prefix(1)) {
         ids.push_back(byte_ids_[uint8_t(text[0])]);
@@ -187,7 +199,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string bytes_;
   SpecialTokens special_;
   SentencePieceModel model_;
-  bool by_words_;
+  bool by_words_, isolate_lines_;
   sentencepiece::SentencePieceProcessor processor_;
   std::optional<TokenId> begin_, end_;
   std::array<TokenId, 256> byte_ids_{};

@@ -38,7 +38,7 @@ class WordCache {
   }
 
  private:
-  static constexpr size_t kMaxBytes = 23, kMaxIds = 9, kBits = 15;
+  static constexpr size_t kMaxBytes = 23, kMaxIds = 9, kBits = 16;
   using Key = std::array<uint64_t, 3>;  // the bytes, zeros, and the length in the last byte
   struct alignas(64) Slot {
     Key key{};  // of no word: the empty one is never looked up

@@ -46,8 +46,8 @@ void operator delete(void* memory, size_t) noexcept {
 namespace tessera {
 namespace {
 
-// What loading and encoding need besides the file: the word cache (2 MiB), its library's tables.
-constexpr size_t kFixedBytes = size_t{6} << 20;
+// What loading and encoding need besides the file: the word cache (4 MiB), the tables of libraries.
+constexpr size_t kFixedBytes = size_t{8} << 20;
 constexpr size_t kBytesPerByte = 120;
 
 size_t input_count() {
