@@ -75,6 +75,10 @@ void RunConfig::validate() const {
   check_key(training.batch <= INT32_MAX / model.context, "training.batch",
             "{} sequences of {} tokens are more than a micro-batch can hold, {}; use accumulation",
             training.batch, model.context, INT32_MAX);
+  check_key(optimizer.master_weights || precision.mode == PrecisionMode::bf16,
+            "optimizer.master_weights",
+            "false leaves nothing to train in fp32, where weights are their own masters; set it to "
+            "true, or precision.mode to bf16");
   check_key(parallel.data == 1, "parallel.data",
             "{} processes asked, but this build trains in one; use 1", parallel.data);
 }

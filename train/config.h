@@ -113,6 +113,7 @@ struct OptimizerConfig {  // AdamW
   double beta1 = 0.9, beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0.1;
+  bool master_weights = true;
 
   void visit(auto&& v) {
     v("lr", lr, "peak learning rate of AdamW", positive());
@@ -120,6 +121,8 @@ struct OptimizerConfig {  // AdamW
     v("beta2", beta2, "decay of the mean squared gradient", from_to_below(0, 1));
     v("eps", eps, "added to the root of the mean squared gradient", positive());
     v("weight_decay", weight_decay, "decoupled, of matrices only", at_least(0));
+    v("master_weights", master_weights,
+      "false: bf16 matrices have no fp32 copy, and are rounded at random, right on average");
   }
 };
 

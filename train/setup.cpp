@@ -56,7 +56,8 @@ AdamWOptions optimizer_options(const RunConfig& config) {
   return {.beta1 = config.optimizer.beta1,
           .beta2 = config.optimizer.beta2,
           .eps = config.optimizer.eps,
-          .weight_decay = config.optimizer.weight_decay};
+          .weight_decay = config.optimizer.weight_decay,
+          .master_weights = config.optimizer.master_weights};
 }
 
 StepOptions step_options(const RunConfig& config) {

@@ -1,16 +1,19 @@
 // AdamW. Bytes a parameter with a bf16 copy: 16 in, 14 out. The results are the CPU's, bit for bit:
 // the same fused operations, division and square root rounded to nearest.
+#include <bit>
 #include <cmath>
 #include <vector>
 
 #include "kernels/adamw/gpu.h"
+#include "kernels/adamw/rounding.h"
 #include "kernels/elementwise/gpu_lanes.h"
 #include "kernels/elementwise/gpu_tensor_list.h"
+#include "kernels/launch/gpu/philox.h"
 
 namespace tessera {
 namespace {
 
-constexpr int kTensors = 48;  // in a launch: 3.2 KiB of arguments
+constexpr int kTensors = 40;  // in a launch: 3.4 KiB of arguments
 
 template <class T>
 struct Entry {
@@ -20,11 +23,35 @@ struct Entry {
 template <class T>
 using AdamWList = TensorList<Entry<T>, kTensors>;
 
+// Elements `element` .. of the parameter; a group of 4 is one of Philox's blocks.
+template <int N>
+__device__ inline void store_stochastically(bf16* to, const Lanes<float, N>& x,
+                                            const Philox& random, int64_t element) {
+  static_assert(N == 1 || N == 4);
+  gpu::Vector<bf16, N> rounded;
+  gpu::Vector<uint32_t, N> numbers;
+  if constexpr (N == 4) {
+    numbers = gpu::philox_block(random, uint64_t(element) / 4);
+  } else {
+    numbers.v[0] = gpu::philox_bits(random, uint64_t(element));
+  }
+#pragma unroll
+  for (int k = 0; k < N; ++k)
+    rounded.v[k].bits = round_stochastically(std::bit_cast<uint32_t>(x.v[k]), numbers.v[k]);
+  gpu::store_vector(to, rounded);
+}
+
 template <class T, class Group>
 __device__ inline void update(const AdamWFactors<T>& f, const AdamWBlock<T>& b, int64_t i,
                               Group lanes) {
   const auto grad = load(b.grad + i, lanes);
-  auto m = load(b.m + i, lanes), v = load(b.v + i, lanes), param = load(b.param + i, lanes);
+  auto m = load(b.m + i, lanes), v = load(b.v + i, lanes);
+  auto param = m;
+  if constexpr (std::is_same_v<T, float>) {
+    param = b.param ? load(b.param + i, lanes) : load(b.low + i, lanes);
+  } else {
+    param = load(b.param + i, lanes);
+  }
 #pragma unroll
   for (int k = 0; k < lanes; ++k) {
     const T g = grad.v[k] * f.grad_scale;
@@ -35,9 +62,13 @@ __device__ inline void update(const AdamWFactors<T>& f, const AdamWBlock<T>& b, 
   }
   store(b.m + i, m);
   store(b.v + i, v);
-  store(b.param + i, param);
+  if (b.param) store(b.param + i, param);
   if constexpr (std::is_same_v<T, float>) {
-    if (b.low) store(b.low + i, param);
+    if (!b.param) {
+      store_stochastically(b.low + i, param, Philox(f.seed, b.purpose, f.step), b.first + i);
+    } else if (b.low) {
+      store(b.low + i, param);
+    }
   }
 }
 

@@ -14,17 +14,21 @@ namespace tessera {
 template <class T>
 struct AdamWFactors {
   T grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, rate, root_scale, eps;
+  uint64_t seed;  // of stochastic rounding, with a block's purpose and the step
+  uint32_t step;
 };
 
 // A stretch of one parameter tensor.
 template <class T>
 struct AdamWBlock {
-  T* param;
+  T* param;   // nullptr: `low` is the parameter, rounded stochastically
   bf16* low;  // nullptr: none; never with T = double
   const T* grad;
   T *m, *v;
   int64_t count;
   T keep;
+  uint32_t purpose;  // of the parameter's random numbers
+  int64_t first;     // element of the parameter that the stretch begins at, a multiple of 4
 };
 
 // T: float or double.

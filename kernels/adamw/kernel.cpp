@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels/adamw/cpu.h"
 #include "kernels/adamw/gpu.h"
@@ -37,20 +36,22 @@ void check_like_param(const Tensor& param, std::string_view name, const Tensor& 
 }
 
 void check_tensor(const AdamWTensor& t) {
-  const DType dtype = t.param.dtype();
+  const bool rounded = t.param.dtype() == DType::bf16;
+  const DType dtype = rounded ? DType::f32 : t.param.dtype();
   check(dtype == DType::f32 || dtype == DType::f64,
-        "adamw: a parameter of dtype {}; the master copy is f32 or f64", dtype);
-  check_like_param(t.param, "the parameter", t.param, dtype);
+        "adamw: a parameter of dtype {}; use f32 or f64, or bf16 for stochastic rounding", dtype);
+  check_like_param(t.param, "the parameter", t.param, t.param.dtype());
   check_like_param(t.param, "the gradient", t.grad, dtype);
   check_like_param(t.param, "m", t.m, dtype);
   check_like_param(t.param, "v", t.v, dtype);
   if (!t.low.defined()) return;
-  check(dtype == DType::f32, "adamw: a working copy beside a parameter of dtype {}", dtype);
+  check(t.param.dtype() == DType::f32, "adamw: a working copy beside a parameter of dtype {}",
+        t.param.dtype());
   check_like_param(t.param, "the working copy", t.low, DType::bf16);
 }
 
 template <class T>
-AdamWFactors<T> factors_of(const AdamWArgs& a) {
+AdamWFactors<T> factors_of(const Context& ctx, const AdamWArgs& a) {
   const double correction1 = 1 - std::pow(a.beta1, double(a.step));
   const double correction2 = 1 - std::pow(a.beta2, double(a.step));
   return {.grad_scale = T(a.grad_scale),
@@ -60,24 +61,34 @@ AdamWFactors<T> factors_of(const AdamWArgs& a) {
           .one_minus_beta2 = T(1 - a.beta2),
           .rate = T(a.lr / correction1),
           .root_scale = T(1 / std::sqrt(correction2)),
-          .eps = T(a.eps)};
+          .eps = T(a.eps),
+          .seed = ctx.seed(),
+          .step = uint32_t(a.step)};
 }
 
-// Blocks of up to `size` elements of all tensors whose parameter has element type T.
+template <class S>
+S* at(const Tensor& x, int64_t i) {
+  return x.defined() ? x.data<S>() + i : nullptr;
+}
+
+// Blocks of up to `size` elements, a multiple of 4, of all tensors whose moments are T.
 template <class T>
 std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args, int64_t size) {
   std::vector<AdamWBlock<T>> blocks;
   for (const AdamWTensor& t : args.tensors) {
-    if (t.param.dtype() != dtype_of<T>) continue;
+    if (t.m.dtype() != dtype_of<T>) continue;
+    const bool rounded = t.param.dtype() == DType::bf16;
     const double keep = t.decay ? 1 - args.lr * args.weight_decay : 1;
     for (int64_t i = 0; i < t.param.elements(); i += size) {
-      blocks.push_back({.param = t.param.data<T>() + i,
-                        .low = t.low.defined() ? t.low.data<bf16>() + i : nullptr,
+      blocks.push_back({.param = rounded ? nullptr : at<T>(t.param, i),
+                        .low = at<bf16>(rounded ? t.param : t.low, i),
                         .grad = t.grad.data<T>() + i,
                         .m = t.m.data<T>() + i,
                         .v = t.v.data<T>() + i,
                         .count = std::min(size, t.param.elements() - i),
-                        .keep = T(keep)});
+                        .keep = T(keep),
+                        .purpose = t.purpose,
+                        .first = i});
     }
   }
   return blocks;
@@ -85,9 +96,9 @@ std::vector<AdamWBlock<T>> blocks_of(const AdamWArgs& args, int64_t size) {
 
 template <class T>
 void step_typed(Context& ctx, const AdamWArgs& args) {
-  const AdamWFactors<T> factors = factors_of<T>(args);
+  const AdamWFactors<T> factors = factors_of<T>(ctx, args);
   if (is_gpu(ctx.device())) {
-    const auto tensors = blocks_of<T>(args, std::numeric_limits<int64_t>::max() / 2);
+    const auto tensors = blocks_of<T>(args, int64_t{1} << 62);
     return dispatch_gpu(ctx.device(),
                         [&]<Device device>() { adamw_gpu<device, T>(ctx, factors, tensors); });
   }
@@ -106,7 +117,7 @@ KernelCost cost(const AdamWArgs& args) {
   KernelCost total;
   for (const AdamWTensor& t : args.tensors) {
     total.flops += 12.0 * double(t.param.elements());
-    total.bytes += 7.0 * double(t.param.bytes());
+    total.bytes += 2.0 * double(t.param.bytes()) + 5.0 * double(t.m.bytes());
     if (t.low.defined()) total.bytes += double(t.low.bytes());
   }
   return total;

@@ -10,12 +10,14 @@ namespace tessera {
 
 // One parameter and its optimizer state: contiguous, all of the parameter's shape.
 struct AdamWTensor {
-  Tensor param;  // f32 or f64: the master copy
-  Tensor low;    // bf16 working copy, written as the rounded parameter; may be undefined
-  Tensor grad;   // of the parameter's dtype, as are m and v
+  Tensor param;  // f32 or f64: the master copy; or bf16, rounded stochastically
+  Tensor low;    // bf16 working copy, written as the rounded f32 parameter; may be undefined
+  Tensor grad;   // of the parameter's dtype, f32 for bf16, as are m and v
   Tensor m;      // running mean of the gradient
   Tensor v;      // running mean of its square
   bool decay = false;
+  uint32_t purpose = 0;  // with the context's seed, the step and the element: what decides how a
+                         // bf16 parameter is rounded; see purpose_id()
 };
 
 // With g = grad_scale * grad, as PyTorch computes it:

@@ -1,5 +1,8 @@
 #include "kernels/adamw/kernel.h"
 
+#include <cmath>
+
+#include "kernels/adamw/rounding.h"
 #include "kernels/elementwise/kernel.h"
 #include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
@@ -126,6 +129,79 @@ TEST_P(AdamWOn, IsReproducibleAndTheCpus) {
   }
 }
 
+// A parameter that is stored in bf16 only.
+AdamWTensor make_rounded(Context& ctx, int64_t size, const Vec& values) {
+  return {.param = make_tensor(ctx, {size}, DType::bf16, values),
+          .low = {},
+          .grad = ctx.empty({size}, DType::f32),
+          .m = ctx.zeros({size}, DType::f32),
+          .v = ctx.zeros({size}, DType::f32),
+          .decay = size % 2 == 1,
+          .purpose = uint32_t(77 + size)};
+}
+
+std::vector<Tensor> train_rounded(Context& ctx) {
+  std::vector<AdamWTensor> tensors;
+  for (const int64_t size : kSizes)
+    tensors.push_back(make_rounded(ctx, size, representable("param", size, DType::bf16)));
+  for (int step = 1; step <= kSteps; ++step) {
+    for (AdamWTensor& t : tensors)
+      t.grad = make_tensor(ctx, t.param.shape(), DType::f32,
+                           gradient_at(step, t.param.elements(), DType::f32));
+    adamw_step(ctx, args_at(step, tensors));
+  }
+  return all_of(tensors);
+}
+
+// The numbers depend on (seed, purpose, step, element) alone: not on levels, threads or devices.
+TEST_P(AdamWOn, RoundsStochasticallyToTheBitsOfTheCpu) {
+  EXPECT_TRUE(is_reproducible(GetParam(), train_rounded));
+  Context cpu = cpu_context(Isa::avx2);
+  const std::vector<Tensor> expected = train_rounded(cpu);
+  on_all_levels(GetParam(), [&](Context& ctx) {
+    const std::vector<Tensor> actual = train_rounded(ctx);
+    for (size_t i = 0; i < actual.size(); ++i)
+      EXPECT_TRUE(is_bitwise_equal(actual[i], expected[i])) << i;
+  });
+}
+
+// `steps` steps of a gradient of 1, which is an update of lr = 2^-12: 1/16 of bf16's unit below 1.
+double mean_after(Context& ctx, int steps, uint32_t purpose) {
+  constexpr int64_t kSize = 20000;
+  AdamWTensor t = make_rounded(ctx, kSize, Vec(size_t(kSize), 1.0));
+  t.purpose = purpose;
+  t.grad = make_tensor(ctx, {kSize}, DType::f32, Vec(size_t(kSize), 1.0));
+  for (int step = 1; step <= steps; ++step)
+    adamw_step(ctx, {.tensors = std::span(&t, 1), .lr = 0x1p-12, .eps = 1e-12, .step = step});
+  double mean = 0;
+  for (const double x : values_of(t.param).data) mean += x / double(kSize);
+  return mean;
+}
+
+// Rounding to nearest would leave every element at 1. Each is 1 - 2^-8 with probability 1/16 after
+// a step, with a standard deviation of 2^-8 sqrt(15) / 16; later steps add as much each. The
+// updates are rounded to f32 below 1: by 2^-25 at most.
+TEST_P(AdamWOn, UpdatesBelowHalfAUnitAddUpOnAverage) {
+  for (const int steps : {1, 16}) {
+    Context ctx = context();
+    const double deviation = 0x1p-8 * std::sqrt(15.0) / 16 * std::sqrt(steps / 20000.0);
+    EXPECT_NEAR(mean_after(ctx, steps, 1), 1 - steps * 0x1p-12, 5 * deviation + steps * 0x1p-25);
+    EXPECT_NE(mean_after(ctx, steps, 1), mean_after(ctx, steps, 2));
+  }
+}
+
+TEST(StochasticRounding, TakesTheShareThatIsCutOffForProbability) {
+  constexpr uint32_t kOne = 0x3f800000u;
+  EXPECT_EQ(round_stochastically(kOne, 0xffffffffu), 0x3f80);  // exact: stays
+  EXPECT_EQ(round_stochastically(kOne | 1, 0xfffeffffu), 0x3f80);
+  EXPECT_EQ(round_stochastically(kOne | 1, 0xffff0000u), 0x3f81);  // 1 of 65536 numbers
+  EXPECT_EQ(round_stochastically(kOne | 0xffff, 0x0000ffffu), 0x3f80);
+  EXPECT_EQ(round_stochastically(kOne | 0xffff, 0x00010000u), 0x3f81);
+  EXPECT_EQ(round_stochastically(0xbf80ffffu, 0x00010000u), 0xbf81);  // away from 0, too
+  EXPECT_EQ(round_stochastically(0x7f800000u, 0xffffffffu), 0x7f80);  // infinity
+  EXPECT_EQ(round_stochastically(0x7f800001u, 0), 0x7fc0);            // NaN, not infinity
+}
+
 // More tensors than a launch takes, of both dtypes, some empty, some unaligned.
 TEST_P(AdamWOn, TakesManyTensors) {
   Context ctx = context(), cpu = cpu_context();
@@ -177,9 +253,14 @@ TEST(AdamW, BadInputIsNamed) {
   EXPECT_TRUE(fails_with([&] { step(1); },
                          "adamw: m must be a contiguous f32 tensor of the parameter's shape [4], "
                          "not f32 [5]"));
-  t.param = ctx.zeros({4}, DType::bf16);
+  t.param = ctx.zeros({4}, DType::i32);
   EXPECT_TRUE(fails_with([&] { step(1); },
-                         "adamw: a parameter of dtype bf16; the master copy is f32 or f64"));
+                         "adamw: a parameter of dtype i32; use f32 or f64, or bf16 for stochastic "
+                         "rounding"));
+  t = make_rounded(ctx, 4, Vec(4));
+  t.low = ctx.empty({4}, DType::bf16);
+  EXPECT_TRUE(
+      fails_with([&] { step(1); }, "adamw: a working copy beside a parameter of dtype bf16"));
 }
 
 }  // namespace

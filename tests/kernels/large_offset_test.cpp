@@ -3,9 +3,12 @@
 #include <numeric>
 #include <optional>
 
+#include "core/transfer.h"
+#include "kernels/attention/kernel.h"
 #include "kernels/cross_entropy/kernel.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/embedding/kernel.h"
+#include "kernels/linear/kernel.h"
 #include "kernels/rope/kernel.h"
 #include "kernels/rope/table.h"
 #include "tests/kernels/op_case.h"
@@ -102,6 +105,80 @@ TEST_P(LargeOffsetsOn, EmbeddingForward) {
   embedding_forward(
       ctx(), {.tokens = make_tokens(ctx(), {int32_t(vocabulary - 1)}), .table = table, .y = y});
   EXPECT_EQ(values_of(y).data, row);
+}
+
+// Queries, keys, values, outputs and their gradients [tokens, 1, 64], side by side in the rows of
+// `memory`.
+struct AttentionParts {
+  Tensor q, k, v, d_o, o, dq, dk, dv;
+
+  explicit AttentionParts(const Tensor& memory) {
+    int64_t column = 0;
+    for (Tensor* x : {&q, &k, &v, &d_o, &o, &dq, &dk, &dv}) {
+      *x = memory.slice(1, column, column + 64).unflatten(1, 1, 64);
+      column += 64;
+    }
+  }
+};
+
+void attend(Context& ctx, const AttentionParts& x, AttentionBackend backend) {
+  const int64_t tokens = x.q.shape(0);
+  const Segments segments{int_tensor(ctx, std::array{0, int32_t(tokens)}), tokens};
+  const Tensor lse = ctx.empty({1, tokens}, DType::f32);
+  const Tensor probabilities = ctx.empty({1, tokens, tokens}, DType::bf16);
+  attention_forward(ctx, {.q = x.q,
+                          .k = x.k,
+                          .v = x.v,
+                          .query_segments = segments,
+                          .key_segments = segments,
+                          .options = {.backend = backend},
+                          .o = x.o,
+                          .lse = lse,
+                          .probabilities = probabilities});
+  attention_backward(ctx, {.q = x.q,
+                           .k = x.k,
+                           .v = x.v,
+                           .o = x.o,
+                           .lse = lse,
+                           .probabilities = probabilities,
+                           .d_o = x.d_o,
+                           .query_segments = segments,
+                           .key_segments = segments,
+                           .options = {.backend = backend},
+                           .dq = x.dq,
+                           .dk = x.dk,
+                           .dv = x.dv});
+}
+
+TEST_P(LargeOffsetsOn, Attention) {
+  constexpr int64_t kTokens = 2, kParts = 8 * 64;
+  const Vec values = representable("x", kTokens * kParts, DType::bf16);
+  for (const AttentionBackend backend : {AttentionBackend::flash, AttentionBackend::standard}) {
+    const Tensor memory = reserve({kTokens, kStride});
+    if (!memory.defined()) GTEST_SKIP() << "8 GiB cannot be reserved";
+    const Tensor far = memory.slice(1, 0, kParts), near = tensor({kTokens, kParts}, values);
+    convert(ctx(), far, near);
+    attend(ctx(), AttentionParts(far), backend);
+    attend(ctx(), AttentionParts(near), backend);
+    const Tensor back = ctx().empty({kTokens, kParts}, DType::bf16);
+    convert(ctx(), back, far);
+    EXPECT_TRUE(is_bitwise_equal(back, near));
+    EXPECT_NE(values_of(near).data, values);
+  }
+}
+
+TEST_P(LargeOffsetsOn, Products) {
+  const Tensor memory = reserve({2, kStride});
+  if (!memory.defined()) GTEST_SKIP() << "8 GiB cannot be reserved";
+  const Tensor far = memory.slice(1, 0, 64), result = memory.slice(1, 64, 128);
+  const Tensor near = tensor({2, 64}, representable("a", 2 * 64, DType::bf16));
+  const Tensor b = tensor({64, 64}, representable("b", 64 * 64, DType::bf16));
+  convert(ctx(), far, near);
+  matmul(ctx(), {.a = far, .b = b, .c = result});
+  const Tensor c = tensor({2, 64}, Vec(2 * 64)), back = tensor({2, 64}, Vec(2 * 64));
+  matmul(ctx(), {.a = near, .b = b, .c = c});
+  convert(ctx(), back, result);
+  EXPECT_TRUE(is_bitwise_equal(back, c));
 }
 
 }  // namespace

@@ -110,6 +110,9 @@ TEST(RunConfig, RefusesWhatThisBuildCannotDo) {
   EXPECT_EQ(error_of({"precision.mode=fp8"}),
             "--set precision.mode: fp8 is not available in this build (it has no FP8 kernels); use "
             "fp32 or bf16");
+  EXPECT_EQ(error_of({"optimizer.master_weights=false"}),
+            "--set optimizer.master_weights: false leaves nothing to train in fp32, where weights "
+            "are their own masters; set it to true, or precision.mode to bf16");
   EXPECT_EQ(error_of({"parallel.data=2"}),
             "--set parallel.data: 2 processes asked, but this build trains in one; use 1");
 }

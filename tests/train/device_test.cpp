@@ -129,17 +129,18 @@ TEST_P(SimtTrainingTest, FollowsTheCpu) {
   EXPECT_EQ(train(config_of(overrides), 0, kFew), Losses(actual.begin(), actual.begin() + kFew));
 }
 
-INSTANTIATE_TEST_SUITE_P(Configurations, SimtTrainingTest,
-                         testing::Values(Case{"f32", {}}, Case{"bf16", {"precision.mode=bf16"}},
-                                         Case{"bf16_alibi_sink",
-                                              {"precision.mode=bf16", "model.positions=alibi",
-                                               "model.attention_sink=true"}},
-                                         Case{"bf16_packed_dropout",
-                                              {"precision.mode=bf16", "data.document_mask=true",
-                                               "attention.dropout=0.1", "model.qk_norm=true",
-                                               "model.qkv_bias=true", "model.tied_embeddings=true",
-                                               "memory.loss_chunk=17"}}),
-                         [](const auto& named) { return named.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Configurations, SimtTrainingTest,
+    testing::Values(
+        Case{"f32", {}}, Case{"bf16", {"precision.mode=bf16"}},
+        Case{"bf16_alibi_sink",
+             {"precision.mode=bf16", "model.positions=alibi", "model.attention_sink=true"}},
+        Case{"bf16_no_masters", {"precision.mode=bf16", "optimizer.master_weights=false"}},
+        Case{"bf16_packed_dropout",
+             {"precision.mode=bf16", "data.document_mask=true", "attention.dropout=0.1",
+              "model.qk_norm=true", "model.qkv_bias=true", "model.tied_embeddings=true",
+              "memory.loss_chunk=17"}}),
+    [](const auto& named) { return named.param.name; });
 
 }  // namespace
 }  // namespace tessera

@@ -90,6 +90,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"bf16_alibi_sink_standard",
              {"precision.mode=bf16", "model.positions=alibi", "model.attention_sink=true",
               "attention.backend=standard", "memory.recompute=block"}},
+        Case{"bf16_no_masters", {"precision.mode=bf16", "optimizer.master_weights=false"}},
         Case{"f32_no_positions", {"model.positions=none"}},
         Case{"f32_tied", {"model.tied_embeddings=true"}},
 #ifdef TESSERA_TEST_SIMT

@@ -89,9 +89,10 @@ TEST_F(TrainerTest, EqualRunsAreEqualBitForBit) {
 
 // A run whose last checkpoints are lost goes back to an older one and ends the same.
 TEST_F(TrainerTest, ResumingIsBitForBitTheUninterruptedRun) {
-  for (const std::string mode : {"fp32", "bf16"}) {
-    const std::vector<std::string> overrides = {"precision.mode=" + mode, "training.accumulation=2",
-                                                "attention.dropout=0.1"};
+  for (const std::string mode : {"fp32", "bf16", "bf16_rounded"}) {
+    std::vector<std::string> overrides = {"precision.mode=" + mode.substr(0, 4),
+                                          "training.accumulation=2", "attention.dropout=0.1"};
+    if (mode == "bf16_rounded") overrides.push_back("optimizer.master_weights=false");
     Trainer(config("whole" + mode, overrides), false).run();
     Trainer(config("cut" + mode, overrides), false).run();
     for (const char* lost : {"step_20", "step_30", "step_40"}) {
@@ -101,6 +102,36 @@ TEST_F(TrainerTest, ResumingIsBitForBitTheUninterruptedRun) {
     EXPECT_EQ(metric("whole" + mode, "loss"), metric("cut" + mode, "loss")) << mode;
     EXPECT_EQ(metric("whole" + mode, "validation_loss"), metric("cut" + mode, "validation_loss"))
         << mode;
+  }
+}
+
+// Updates of 2^-12 of the weights' size and less, which rounding to nearest would lose.
+TEST_F(TrainerTest, LearnsInBf16WithoutMasterWeights) {
+  const std::vector<std::string> overrides = {"precision.mode=bf16", "optimizer.lr=3e-5",
+                                              "model.init.std=0.15", "optimizer.weight_decay=0"};
+  Trainer(config("masters", overrides), false).run();
+  std::vector<std::string> rounded = overrides;
+  rounded.push_back("optimizer.master_weights=false");
+  Trainer(config("rounded", rounded), false).run();
+  const auto masters = metric("masters", "loss"), losses = metric("rounded", "loss");
+  const double gain = masters.front() - masters.back();
+  EXPECT_GT(gain, 0.05);
+  EXPECT_NEAR(losses.front() - losses.back(), gain, 0.3 * gain);
+}
+
+TEST_F(TrainerTest, GeneratesFromWeightsThatAreBf16Only) {
+  const std::vector<std::string> overrides = {"precision.mode=bf16", "training.steps=5",
+                                              "optimizer.master_weights=false"};
+  Trainer(config("run", overrides), false).run();
+  Context ctx({.threads = 2, .isa = Isa::avx2});
+  const LoadedModel loaded = load_model(ctx, folder_ / "run", DType::f32);
+  for (const Parameter& parameter : loaded.model.parameters()) {
+    if (!parameter.is_matrix()) continue;
+    const Tensor& value = parameter.value();
+    for (int64_t i = 0; i < value.elements(); ++i) {
+      const float x = value.data<float>()[i];
+      ASSERT_EQ(to_float(from_float<bf16>(x)), x) << parameter.name;
+    }
   }
 }
 

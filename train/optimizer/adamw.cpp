@@ -1,5 +1,6 @@
 #include "train/optimizer/adamw.h"
 
+#include "core/random.h"
 #include "kernels/elementwise/kernel.h"
 
 namespace tessera {
@@ -11,7 +12,8 @@ AdamW::AdamW(Context& ctx, const std::vector<Parameter>& parameters, const AdamW
     const DType dtype = parameter.leaf().grad_dtype();
     AdamWTensor state;
     state.param = value;
-    if (value.dtype() != dtype) {
+    state.purpose = purpose_id("rounding/" + parameter.name);
+    if (value.dtype() != dtype && options.master_weights) {
       state.param = ctx.empty(value.shape(), dtype, MemoryTag::optimizer);
       state.low = value;
     }

@@ -12,11 +12,12 @@ namespace tessera {
 
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0.1;  // of matrices only
+  double weight_decay = 0.1;   // of matrices only
+  bool master_weights = true;  // false: bf16 parameters are all there is, rounded stochastically
 };
 
-// Owns the moments and, for bf16 parameters, an f32 master copy. All state counts as `optimizer`
-// memory.
+// Owns the moments and, for bf16 parameters with master_weights, an f32 copy. All state counts as
+// `optimizer` memory.
 class AdamW {
  public:
   AdamW(Context& ctx, const std::vector<Parameter>& parameters, const AdamWOptions& options);
