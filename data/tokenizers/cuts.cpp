@@ -61,6 +61,7 @@ bool CutRule::allows(std::string_view text, size_t at) const {
 }
 
 size_t CutRule::first(std::string_view text, size_t from) const {
+  if (!at_space && !at_line_feed) return kNone;
   for (size_t at = std::max<size_t>(from, 1); at < text.size(); ++at) {
     if (allows(text, at)) return at;
   }
@@ -68,6 +69,7 @@ size_t CutRule::first(std::string_view text, size_t from) const {
 }
 
 size_t CutRule::last(std::string_view text, size_t from) const {
+  if (!at_space && !at_line_feed) return kNone;
   for (size_t at = text.size(); at > std::max<size_t>(from, 1); --at) {
     if (allows(text, at - 1)) return at - 1;
   }

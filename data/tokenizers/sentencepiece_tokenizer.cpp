@@ -98,7 +98,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool adds_leading_space() const override { return model_.add_dummy_prefix; }
 
   size_t encode(const TextPart& part, std::vector<TokenId>& ids) const override {
-    const CutRule rule{.at_space = by_words_};
+    const CutRule rule{.at_space = by_words_, .at_line_feed = by_words_ && isolate_lines_};
     return encode_by_blocks(
         part, rule,
         [&](std::string_view block, bool begins, std::vector<TokenId>& out) {
