@@ -5,6 +5,8 @@
 #include <limits>
 #include <numbers>
 
+#include "model/formats/one_line.h"
+
 namespace tessera {
 namespace {
 
@@ -28,6 +30,7 @@ class Metadata {
 
   std::string text(const std::string& key) const {
     const std::string_view* value = get<std::string_view>(key, "a text");
+    check(!value || is_one_line(*value), "{}: {}: it has control characters", where_, key);
     return value ? std::string(*value) : std::string();
   }
   std::optional<int64_t> integer(const std::string& key, int64_t lowest, int64_t highest) const {

@@ -5,6 +5,7 @@
 
 #include "model/formats/gguf_file.h"
 #include "model/formats/gguf_layout.h"
+#include "model/formats/one_line.h"
 
 namespace tessera {
 namespace {
@@ -35,6 +36,13 @@ class Cursor {
   std::string_view text() {
     const auto part = bytes(number<uint64_t>());
     return {reinterpret_cast<const char*>(part.data()), part.size()};
+  }
+  // A key or a tensor's name, which errors show.
+  std::string_view name() {
+    const std::string_view name = text();
+    check(is_one_line(name),
+          "{}: a name that ends at byte {} has control characters: it is damaged", where_, at_);
+    return name;
   }
   // A count of things of at least `size` bytes each.
   uint64_t count(uint64_t size) {
@@ -109,7 +117,7 @@ struct Entry {
 };
 
 Entry read_entry(Cursor& cursor) {
-  Entry entry{.name = cursor.text()};
+  Entry entry{.name = cursor.name()};
   const auto rank = cursor.number<uint32_t>();
   check(rank <= gguf::kMostDimensions, "{}: tensor {} has {} dimensions; at most {}",
         cursor.where(), entry.name, rank, gguf::kMostDimensions);
@@ -182,7 +190,7 @@ GgufFile parse_gguf(std::span<const std::byte> file, const std::string& where) {
   const uint64_t tensors = cursor.count(24), keys = cursor.count(13);  // bytes of the shortest
   GgufFile parsed;
   for (uint64_t i = 0; i < keys; ++i) {
-    const std::string key(cursor.text());
+    const std::string key(cursor.name());
     const GgufType type = read_type(cursor);
     check(parsed.metadata.emplace(key, read_value(cursor, type)).second,
           "{}: metadata key {} comes twice", where, key);

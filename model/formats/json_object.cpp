@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "model/formats/one_line.h"
+
 namespace tessera {
 namespace {
 
@@ -69,6 +71,7 @@ std::optional<std::string> JsonObject::text(const char* key) const {
   const json* value = find(key);
   if (!value) return {};
   if (!value->is_string()) fail_at(key, "{} is not a text", shown(*value));
+  if (!is_one_line(value->get_ref<const std::string&>())) fail_at(key, "has control characters");
   return value->get<std::string>();
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/files/file.h"
 #include "model/formats/json_object.h"
+#include "model/formats/one_line.h"
 
 namespace tessera {
 namespace {
@@ -36,7 +37,7 @@ json parse_header(std::string_view header, const std::string& where) {
   const auto watch = [&](int depth, json::parse_event_t event, json& key) {
     if (depth == 1 && event == json::parse_event_t::key) {
       const std::string& name = key.get_ref<const std::string&>();
-      printable = printable && std::ranges::none_of(name, [](char c) { return c >= 0 && c < ' '; });
+      printable = printable && is_one_line(name);
       unique = names.insert(name).second && unique;
     }
     return true;
@@ -105,7 +106,9 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
         path.string());
   std::map<std::string, std::string> index;
   for (const auto& [tensor, name] : found->items()) {
-    check(name.is_string(), "{}: weight_map.{} is not a file's name", path.string(), tensor);
+    check(is_one_line(tensor), "{}: a key of weight_map has control characters", path.string());
+    check(name.is_string() && is_one_line(name.get_ref<const std::string&>()),
+          "{}: weight_map.{} is not a file's name", path.string(), tensor);
     const fs::path shard = name.get<std::string>();
     check(shard.has_filename() && shard == shard.filename() && shard != ".." && shard != ".",
           "{}: weight_map.{}: '{}' is not the name of a file beside it", path.string(), tensor,
