@@ -54,10 +54,9 @@ const AddedToken* AddedTokenMatcher::longest_at(std::string_view text) const {
     const auto byte_of = [&](const AddedToken& token) {
       return depth < token.content.size() ? int(uint8_t(token.content[depth])) : -1;
     };
-    const auto range =
-        std::ranges::equal_range(first, last, int(uint8_t(text[depth])), {}, byte_of);
-    first = range.begin();
-    last = range.end();
+    const int byte = uint8_t(text[depth]);
+    first = std::partition_point(first, last, [&](const auto& t) { return byte_of(t) < byte; });
+    last = std::partition_point(first, last, [&](const auto& t) { return byte_of(t) == byte; });
     if (first != last && first->content.size() == depth + 1) longest = &*first;
   }
   return longest;
