@@ -24,11 +24,16 @@ std::string_view last_bytes(std::string_view text) {
   return text.substr(start);
 }
 
+// Unicode's \w: letters, marks, digits, connectors, joiners, and symbols that count as alphabetic
+// (circled and squared letters).
 bool is_word(std::optional<uint32_t> character) {
   if (!character) return false;
-  const utf8proc_category_t category = utf8proc_category(utf8proc_int32_t(*character));
+  const uint32_t c = *character;
+  const utf8proc_category_t category = utf8proc_category(utf8proc_int32_t(c));
   return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
-         category == UTF8PROC_CATEGORY_PC || *character == 0x200C || *character == 0x200D;
+         category == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D ||
+         (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
 bool is_space(std::optional<uint32_t> character) {

@@ -58,7 +58,7 @@ def texts():
         "1234567890 12 345 6.789e-10 0x1F 1,000,000 \u0663\u0664\u0665 \u00b2\u00b3 \u216b \u4e09",
         "<|endoftext|>", "a<|endoftext|> b <|endoftext|><|endoftext|>\n<|endoftext|", "<s>x</s> <unk>",
         "<|im_start|>user\nHi<|im_end|>\n<|begin_of_text|>", "<MASK> x <MASK>  y\n<MASK>z <mask >",
-        "word WORD wordy <WORD> a<WORD>b (<WORD>) <WORD>", "caf\u00e9<NORM\u00c9> caf\u00e9 cafe\u0301<NORME\u0301>",
+        "word WORD wordy <WORD> a<WORD>b (<WORD>) <WORD> \u24d1<WORD>", "caf\u00e9<NORM\u00c9> caf\u00e9 cafe\u0301<NORME\u0301>",
         "x" * 300, "ab" * 200, "the " * 50, " " * 200 + "x", "\n" * 100, "!?" * 200,
         "\u4f60\u597d\uff0c\u4e16\u754c\u3002\u3053\u3093\u306b\u3061\u306f\u4e16\u754c \ud55c\uad6d\uc5b4 "
         "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \u0928\u092e\u0938\u094d\u0924\u0947 "
