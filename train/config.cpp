@@ -50,6 +50,9 @@ void validate_cudnn(const RunConfig& config) {
   require(config.attention.softcap == 0 && config.attention.dropout == 0,
           "is not asked for softcap or dropout",
           "set attention.softcap and attention.dropout to 0");
+  require(config.model.positions != Positions::alibi && !config.model.attention_sink,
+          "is not asked for ALiBi or sinks",
+          "set model.positions to rope and model.attention_sink to false");
   require(!config.data.document_mask, "is not asked for packed documents",
           "set data.document_mask to false");
 }

@@ -136,6 +136,10 @@ TEST(RunConfig, CudnnIsRefusedWithWhatItIsNotAskedFor) {
             begin +
                 "is not asked for softcap or dropout; set attention.softcap and attention.dropout "
                 "to 0, or use flash");
+  EXPECT_EQ(error({"precision.mode=bf16", "model.attention_sink=true"}),
+            begin +
+                "is not asked for ALiBi or sinks; set model.positions to rope and "
+                "model.attention_sink to false, or use flash");
   EXPECT_EQ(error({"precision.mode=bf16", "data.document_mask=true"}),
             begin +
                 "is not asked for packed documents; set data.document_mask to false, or use "
