@@ -24,12 +24,26 @@ void BatchBuilder::add(TokenFile& file, Split split, const SampleLayout& layout)
   begin_row();
   batch_.tokens.insert(batch_.tokens.end(), tokens_.begin(), tokens_.end() - 1);
   batch_.targets.insert(batch_.targets.end(), tokens_.begin() + 1, tokens_.end());
+  if (file.has_loss_mask(split)) apply_loss_mask(file, split, layout, row);
   if (!document_mask_) return;
   for (int64_t start : layout.starts) {
     batch_.targets[row + size_t(start) - 1] = kIgnoreTarget;
     if (start == batch_.context) continue;
     batch_.cu_seqlens.push_back(int32_t(row) + int32_t(start));
     std::iota(batch_.positions.begin() + int64_t(row) + start, batch_.positions.end(), 0);
+  }
+}
+
+void BatchBuilder::apply_loss_mask(TokenFile& file, Split split, const SampleLayout& layout,
+                                   size_t row) {
+  mask_.resize(tokens_.size());
+  size_t filled = 0;
+  for (const TokenRange& piece : layout.pieces) {
+    file.read_loss_mask(split, piece.begin, std::span(mask_).subspan(filled, piece.size()));
+    filled += piece.size();
+  }
+  for (size_t i = 1; i < mask_.size(); ++i) {
+    if (mask_[i] == 0) batch_.targets[row + i - 1] = kIgnoreTarget;
   }
 }
 

@@ -20,10 +20,13 @@ class BatchBuilder {
 
  private:
   void begin_row();
+  // Ignores the targets of the row from `row` on that carry no loss.
+  void apply_loss_mask(TokenFile& file, Split split, const SampleLayout& layout, size_t row);
 
   Batch batch_;
   bool document_mask_;
   std::vector<int32_t> tokens_;  // of one sample: [context + 1]
+  std::vector<uint8_t> mask_;    // the same tokens'; used where the file has loss masks
 };
 
 // The layout of one unbroken range, with its documents' starts if they are wanted.

@@ -140,16 +140,15 @@ class LineReader {
   size_t capacity_ = 0;
 };
 
-void visit_json_lines(std::FILE* file, const fs::path& path, const std::string& field,
-                      const TextVisitor& visitor, const std::function<void(uint64_t)>& read_more) {
+void visit_json_lines(std::FILE* file, const fs::path& path, const Corpus::LineVisitor& visitor,
+                      const std::function<void(uint64_t)>& read_more) {
   LineReader reader(file);
   std::string_view line;
   for (uint64_t number = 1; reader.next(line); ++number) {
     read_more(line.size());
     if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
     try {
-      const std::string text = field_of(line, field);
-      if (!text.empty()) visitor({.bytes = text});
+      visitor(line);
     } catch (const TextError& e) {
       fail("{}:{}: {}", path.string(), number, e.what());
     }
@@ -180,7 +179,11 @@ void Corpus::visit(const TextVisitor& visitor,
   for (const fs::path& path : files_) {
     const File file = open_text(path);
     if (path.extension() == ".jsonl") {
-      visit_json_lines(file.get(), path, field_, visitor, read_more);
+      const auto text_line = [&](std::string_view line) {
+        const std::string text = field_of(line, field_);
+        if (!text.empty()) visitor({.bytes = text});
+      };
+      visit_json_lines(file.get(), path, text_line, read_more);
       continue;
     }
     const auto named = [&](const TextPart& part) {
@@ -191,6 +194,18 @@ void Corpus::visit(const TextVisitor& visitor,
       }
     };
     visit_document(file.get(), path, named, read_more);
+  }
+}
+
+void Corpus::visit_lines(const LineVisitor& visitor,
+                         const std::function<void(uint64_t)>& progress) const {
+  uint64_t total = 0;
+  for (const fs::path& path : files_) {
+    check(path.extension() == ".jsonl",
+          "{}: conversations are read from .jsonl files, one a line; --glob '*.jsonl' chooses them",
+          path.string());
+    const File file = open_text(path);
+    visit_json_lines(file.get(), path, visitor, [&](uint64_t count) { progress(total += count); });
   }
 }
 

@@ -38,6 +38,11 @@ class Corpus {
   // TextErrors.
   void visit(const TextVisitor& visitor, const std::function<void(uint64_t)>& progress) const;
 
+  // The same for every line of .jsonl files that is not blank, as it stands. Throws Error for a
+  // file with another ending.
+  using LineVisitor = std::function<void(std::string_view line)>;
+  void visit_lines(const LineVisitor& visitor, const std::function<void(uint64_t)>& progress) const;
+
  private:
   std::string field_;
   std::vector<std::filesystem::path> files_;

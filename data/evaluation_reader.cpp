@@ -8,28 +8,30 @@
 namespace tessera {
 namespace {
 
-struct ValidationFile {
+struct EvaluationFile {
   TokenFile file;
   uint64_t windows = 0;
 };
 
-// The files whose `val` split holds a window; an Error that names the largest when there is none.
-std::vector<ValidationFile> open_files(const EvaluationConfig& config) {
+// The files whose split holds a window; an Error that names the largest when there is none.
+std::vector<EvaluationFile> open_files(const EvaluationConfig& config) {
   check(!config.files.empty(), "no token files to evaluate on");
-  std::vector<ValidationFile> files;
+  std::vector<EvaluationFile> files;
+  const bool validation = config.split == Split::val;
   std::string longest;
   uint64_t most = 0;
   for (const auto& path : config.files) {
     TokenFile file(path);
-    const uint64_t tokens = file.token_count(Split::val);
+    const uint64_t tokens = file.token_count(config.split);
     if (longest.empty() || tokens > most) most = tokens, longest = path.string();
     const uint64_t windows = tokens == 0 ? 0 : (tokens - 1) / uint64_t(config.context);
     if (windows > 0) files.push_back({std::move(file), windows});
   }
   check(!files.empty(),
-        "{} has {} validation tokens, fewer than the {} of one sample (context {} + 1); prepare it "
-        "with a larger --val-fraction, use a shorter context or switch evaluation off",
-        longest, most, config.context + 1, config.context);
+        "{} has {} {} tokens, fewer than the {} of one sample (context {} + 1); prepare it with "
+        "{}, use a shorter context or switch evaluation off",
+        longest, most, validation ? "validation" : "training", config.context + 1, config.context,
+        validation ? "a larger --val-fraction" : "more text");
   return files;
 }
 
@@ -37,7 +39,7 @@ std::vector<ValidationFile> open_files(const EvaluationConfig& config) {
 
 struct EvaluationReader::Impl {
   explicit Impl(const EvaluationConfig& config) : config(config), files(open_files(config)) {
-    for (const ValidationFile& file : files) windows += file.windows;
+    for (const EvaluationFile& file : files) windows += file.windows;
     const uint64_t per_batch = uint64_t(config.batch) * uint64_t(config.ranks);
     batches = (windows + per_batch - 1) / per_batch;
     if (config.max_batches > 0) batches = std::min(batches, uint64_t(config.max_batches));
@@ -50,13 +52,13 @@ struct EvaluationReader::Impl {
     auto file = files.begin();
     while (window >= file->windows) window -= (file++)->windows;
     const uint64_t begin = window * uint64_t(config.context);
-    layout_range(file->file, Split::val, {begin, begin + uint64_t(config.context) + 1},
+    layout_range(file->file, config.split, {begin, begin + uint64_t(config.context) + 1},
                  config.document_mask, layout);
-    builder.add(file->file, Split::val, layout);
+    builder.add(file->file, config.split, layout);
   }
 
   EvaluationConfig config;
-  std::vector<ValidationFile> files;
+  std::vector<EvaluationFile> files;
   uint64_t windows = 0, batches = 0, samples = 0;
   uint64_t batch = 0;  // the next one's number
   SampleLayout layout;

@@ -98,19 +98,21 @@ class Loader {
 
 struct EvaluationConfig {
   std::vector<std::filesystem::path> files;
+  Split split = Split::val;
   int64_t context = 0;
   bool document_mask = false;
   int64_t batch = 0;        // samples per batch and rank
-  int64_t max_batches = 0;  // 0: all of `val`
+  int64_t max_batches = 0;  // 0: the whole split
   int rank = 0, ranks = 1;
 };
 
-// Goes through `val` in order, in windows that do not overlap. With a limit the windows are spread
-// evenly over the whole split. Every rank gets the same number of batches of [batch, context]; rows
-// beyond the last window have only kIgnoreTarget targets, so a mean over target_count() is exact.
+// Goes through a split in order, in windows that do not overlap. With a limit the windows are
+// spread evenly over the whole split. Every rank gets the same number of batches of [batch,
+// context]; rows beyond the last window have only kIgnoreTarget targets, so a mean over
+// target_count() is exact.
 class EvaluationReader {
  public:
-  // Throws Error when no file has a `val` split of more than `context` tokens.
+  // Throws Error when no file has more than `context` tokens in the split.
   explicit EvaluationReader(const EvaluationConfig& config);
   ~EvaluationReader();
   EvaluationReader(EvaluationReader&&) noexcept;

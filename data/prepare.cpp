@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/files/file.h"
 #include "core/random.h"
+#include "data/chat_template.h"
 #include "data/output_file.h"
 #include "data/parallel.h"
 #include "data/spool.h"
@@ -20,20 +21,33 @@ namespace fs = std::filesystem;
 class Splitter {
  public:
   virtual ~Splitter() = default;
-  virtual void append(std::span<const TokenId> ids) = 0;
+  // `mask` tells which of the tokens carry loss; empty: the file stores no masks.
+  virtual void append(std::span<const TokenId> ids, std::span<const uint8_t> mask = {}) = 0;
   virtual void end_document() = 0;
   virtual void finish() = 0;
 };
+
+// A template ends conversations itself.
+std::optional<TokenId> document_separator(const Tokenizer& tokenizer, const PrepareConfig& config) {
+  return config.instruction ? std::nullopt : tokenizer.separator();
+}
+
+void write(TokenFileWriter& writer, Split split, std::span<const TokenId> ids,
+           std::span<const uint8_t> mask) {
+  mask.empty() ? writer.append(split, ids) : writer.append(split, ids, mask);
+}
 
 class DocumentSplitter final : public Splitter {
  public:
   DocumentSplitter(TokenFileWriter& writer, const Tokenizer& tokenizer, const PrepareConfig& config)
       : writer_(writer),
-        separator_(tokenizer.separator()),
+        separator_(document_separator(tokenizer, config)),
         random_(config.seed, purpose_id("prepare/split"), 0),
         val_fraction_(config.val_fraction) {}
 
-  void append(std::span<const TokenId> ids) override { writer_.append(split(), ids); }
+  void append(std::span<const TokenId> ids, std::span<const uint8_t> mask) override {
+    write(writer_, split(), ids, mask);
+  }
 
   void end_document() override {
     if (separator_) writer_.append(split(), std::span(&*separator_, 1));
@@ -60,12 +74,16 @@ class TailSplitter final : public Splitter {
  public:
   TailSplitter(TokenFileWriter& writer, const Tokenizer& tokenizer, const PrepareConfig& config)
       : writer_(writer),
-        separator_(tokenizer.separator()),
+        separator_(document_separator(tokenizer, config)),
         val_fraction_(config.val_fraction),
         tokens_(fs::absolute(config.output).parent_path()),
+        masks_(fs::absolute(config.output).parent_path()),
         document_ends_(fs::absolute(config.output).parent_path()) {}
 
-  void append(std::span<const TokenId> ids) override { tokens_.append(ids); }
+  void append(std::span<const TokenId> ids, std::span<const uint8_t> mask) override {
+    tokens_.append(ids);
+    masks_.append(mask);
+  }
 
   void end_document() override {
     if (separator_) tokens_.append(std::span(&*separator_, 1));
@@ -94,7 +112,9 @@ class TailSplitter final : public Splitter {
     for (; begin < end; begin += block_.size()) {
       block_.resize(std::min(end - begin, uint64_t{1} << 16));
       tokens_.read(begin, block_);
-      writer_.append(split, block_);
+      mask_block_.resize(masks_.size() > 0 ? block_.size() : 0);
+      masks_.read(begin, mask_block_);
+      write(writer_, split, block_, mask_block_);
     }
     writer_.end_document(split);
   }
@@ -103,8 +123,10 @@ class TailSplitter final : public Splitter {
   std::optional<TokenId> separator_;
   double val_fraction_;
   Spool<TokenId> tokens_;
+  Spool<uint8_t> masks_;  // empty without instruction data
   Spool<uint64_t> document_ends_;
   std::vector<TokenId> block_;
+  std::vector<uint8_t> mask_block_;
 };
 
 std::unique_ptr<Splitter> make_splitter(TokenFileWriter& writer, const Tokenizer& tokenizer,
@@ -175,6 +197,17 @@ class DocumentEncoder {
   bool inside_ = false;  // a document has begun whose last part is still to come
 };
 
+// What a tokenizer may learn from.
+void show_text(const Corpus& corpus, const PrepareConfig& config, const TextVisitor& visitor,
+               const std::function<void(uint64_t)>& progress) {
+  if (!config.instruction) return corpus.visit(visitor, progress);
+  const auto show_messages = [&](std::string_view line) {
+    for (const Message& message : parse_conversation(line, config.instruction->fields))
+      visitor({.bytes = message.text});
+  };
+  corpus.visit_lines(show_messages, progress);
+}
+
 // Runs the corpus through the tokenizer; returns the bytes of text.
 uint64_t tokenize(const Corpus& corpus, const Tokenizer& tokenizer, Splitter& splitter,
                   const std::function<void(const PrepareProgress&)>& progress) {
@@ -195,12 +228,38 @@ uint64_t tokenize(const Corpus& corpus, const Tokenizer& tokenizer, Splitter& sp
   return text_bytes;
 }
 
+// The same for conversations.
+uint64_t tokenize_conversations(const Corpus& corpus, const Tokenizer& tokenizer,
+                                const InstructionConfig& config, Splitter& splitter,
+                                const std::function<void(const PrepareProgress&)>& progress) {
+  const ChatTemplate chat(config.chat_template, tokenizer);
+  PrepareProgress now{.stage = "tokenizing", .total_bytes = corpus.bytes()};
+  uint64_t text_bytes = 0;
+  std::vector<TokenId> ids;
+  std::vector<uint8_t> mask;
+  const auto visitor = [&](std::string_view line) {
+    const Conversation conversation = parse_conversation(line, config.fields);
+    ids.clear();
+    mask.clear();
+    chat.encode(conversation, ids, mask);
+    splitter.append(ids, mask);
+    splitter.end_document();
+    now.tokens += ids.size();
+    for (const Message& message : conversation) text_bytes += message.text.size();
+  };
+  corpus.visit_lines(visitor, [&](uint64_t bytes) {
+    now.bytes = bytes;
+    progress(now);
+  });
+  return text_bytes;
+}
+
 // Learned from the corpus, by name or from a file.
 std::unique_ptr<Tokenizer> make_tokenizer(
     const PrepareConfig& config, const Corpus& corpus,
     const std::function<void(const PrepareProgress&)>& progress) {
   const TextSource source = [&](const TextVisitor& visitor) {
-    corpus.visit(visitor, [&](uint64_t bytes) {
+    show_text(corpus, config, visitor, [&](uint64_t bytes) {
       progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
     });
   };
@@ -252,13 +311,18 @@ PrepareSummary prepare(const PrepareConfig& config,
   const auto tokenizer = make_tokenizer(config, corpus, progress);
   std::unique_ptr<OutputFile> saved;
   if (!config.save_tokenizer.empty()) saved = write_tokenizer(config.save_tokenizer, *tokenizer);
-  TokenFileWriter writer(config.output, *tokenizer);
+  using enum TokenFileWriter::LossMask;
+  TokenFileWriter writer(config.output, *tokenizer, config.instruction ? stored : none);
   const auto splitter = make_splitter(writer, *tokenizer, config);
-  const uint64_t text_bytes = tokenize(corpus, *tokenizer, *splitter, progress);
+  const uint64_t text_bytes =
+      config.instruction
+          ? tokenize_conversations(corpus, *tokenizer, *config.instruction, *splitter, progress)
+          : tokenize(corpus, *tokenizer, *splitter, progress);
   splitter->finish();
   check_splits(writer, config);
   const auto part = [&](Split split) {
-    return PrepareSummary::Part{writer.document_count(split), writer.token_count(split)};
+    return PrepareSummary::Part{writer.document_count(split), writer.token_count(split),
+                                writer.loss_token_count(split)};
   };
   const PrepareSummary summary{.train = part(Split::train),
                                .val = part(Split::val),

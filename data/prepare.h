@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "data/conversation.h"
 #include "data/corpus.h"
 #include "data/token_store.h"
 
@@ -14,6 +16,12 @@ namespace tessera {
 enum class SplitRule : uint8_t {
   documents,  // a seeded choice for each document
   tail,       // the end of all documents laid end to end
+};
+
+// Instruction data: lines of .jsonl files are conversations, and only responses carry loss.
+struct InstructionConfig {
+  std::string chat_template;  // a name of chat_template_names()
+  ConversationFields fields;
 };
 
 struct PrepareConfig {
@@ -26,6 +34,7 @@ struct PrepareConfig {
   double val_fraction = 0.1;             // [0, 1)
   SplitRule split = SplitRule::documents;
   uint64_t seed = 0;  // of the choice of documents
+  std::optional<InstructionConfig> instruction;
 };
 
 struct PrepareProgress {
@@ -37,6 +46,7 @@ struct PrepareProgress {
 struct PrepareSummary {
   struct Part {
     uint64_t documents = 0, tokens = 0;
+    uint64_t loss_tokens = 0;  // those that carry loss: all without instruction data
   };
   Part train, val;
   std::string tokenizer, tokenizer_hash;
@@ -45,9 +55,10 @@ struct PrepareSummary {
 };
 
 // Documents begin with the tokenizer's begin_of_sequence() and end with its separator(), where it
-// has them; with SplitRule::tail only those followed by another, so that a single document is split
-// as it is. `progress` is called about once a MiB or line and may throw to stop. Throws Error for
-// bad input; then nothing is left behind, and an older output is as it was.
+// has them (conversations as their template says); with SplitRule::tail only those followed by
+// another, so that a single document is split as it is. `progress` is called about once a MiB or
+// line and may throw to stop. Throws Error for bad input; then nothing is left behind, and an older
+// output is as it was.
 PrepareSummary prepare(const PrepareConfig& config,
                        const std::function<void(const PrepareProgress&)>& progress);
 

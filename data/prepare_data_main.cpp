@@ -8,6 +8,7 @@
 
 #include "core/program/program.h"
 #include "core/program/stop_signal.h"
+#include "data/chat_template.h"
 #include "data/prepare.h"
 
 namespace {
@@ -25,6 +26,11 @@ Examples:
   prepare-data --tokenizer ~/models/SmolLM2-135M -o books.h5 ~/books
   prepare-data --train-tokenizer bpe --vocab-size 8000 --save-tokenizer tokenizer.json \
     -o books.h5 ~/books
+  prepare-data --tokenizer byte --template plain -o chat.h5 questions.jsonl
+
+With --template each line of the .jsonl files is a conversation, and only the responses carry loss:
+{"prompt": ..., "response": ...}, {"messages": [{"role": ..., "content": ...}, ...]} or
+{"conversations": [{"from": ..., "value": ...}, ...]}.
 )";
 
 // One line on standard error that is redrawn, on a terminal only.
@@ -65,6 +71,12 @@ void print_summary(const PrepareConfig& config, const PrepareSummary& summary, d
              summary.vocabulary_size, summary.tokenizer_hash);
   line("train", summary.train);
   line("val", summary.val);
+  if (config.instruction) {
+    const uint64_t loss = summary.train.loss_tokens + summary.val.loss_tokens;
+    const uint64_t all = summary.train.tokens + summary.val.tokens;
+    fmt::print("{:<11}on {} of {} tokens ({:.1f}%): responses, template {}\n", "loss", loss, all,
+               100.0 * double(loss) / double(all), config.instruction->chat_template);
+  }
   fmt::print("{:<11}{} files, {:.1f} MB of text in {:.1f} s, {:.1f} MB/s\n", "input", summary.files,
              megabytes, seconds, megabytes / std::max(seconds, 1e-9));
 }
@@ -80,6 +92,19 @@ void declare_training(CLI::App& app, PrepareConfig& config) {
   size->needs("--train-tokenizer")->check(CLI::Range(257, 1 << 24));
   app.add_option("--save-tokenizer", config.save_tokenizer,
                  "the tokenizer.json to write as well, for Hugging Face's libraries");
+}
+
+void declare(CLI::App& app, InstructionConfig& instruction) {
+  CLI::Option* name =
+      app.add_option("--template", instruction.chat_template,
+                     "lines of .jsonl files are conversations, written in this form")
+          ->check(CLI::IsMember(chat_template_names()));
+  app.add_option("--prompt-field", instruction.fields.prompt, "field of a line without messages")
+      ->capture_default_str()
+      ->needs(name);
+  app.add_option("--response-field", instruction.fields.response, "field of the response to it")
+      ->capture_default_str()
+      ->needs(name);
 }
 
 void declare(CLI::App& app, PrepareConfig& config) {
@@ -128,6 +153,11 @@ void run(const PrepareConfig& config) {
 int main(int argc, char** argv) {
   CLI::App app("Turn text into a token file (HDF5) for training.", "prepare-data");
   PrepareConfig config;
+  InstructionConfig instruction;
   declare(app, config);
-  return run_program(app, argc, argv, [&] { run(config); });
+  declare(app, instruction);
+  return run_program(app, argc, argv, [&] {
+    if (!instruction.chat_template.empty()) config.instruction = instruction;
+    run(config);
+  });
 }

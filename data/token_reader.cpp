@@ -186,7 +186,13 @@ struct SplitReader {
   SplitReader(const Handle& group, size_t cache_bytes, const std::string& where)
       : tokens(group.get(), layout::kTokens, {2, 4}, cache_bytes, where),
         documents(Column(group.get(), layout::kDocumentOffsets, {8}, kOffsetCacheBytes, where),
-                  tokens.size()) {}
+                  tokens.size()) {
+    if (H5Lexists(group.get(), layout::kLossMask, H5P_DEFAULT) <= 0) return;
+    mask.emplace(group.get(), layout::kLossMask, std::initializer_list<size_t>{1}, cache_bytes / 2,
+                 where);
+    check(mask->size() == tokens.size(), "{} has {} elements for {} tokens; the file is damaged",
+          mask->where(), mask->size(), tokens.size());
+  }
 
   void read(uint64_t first, std::span<int32_t> out) {
     if (tokens.width() == 4) return tokens.read(first, out.size(), H5T_NATIVE_UINT32, out.data());
@@ -197,6 +203,7 @@ struct SplitReader {
 
   Column tokens;
   DocumentIndex documents;
+  std::optional<Column> mask;
   std::vector<uint16_t> narrow;
 };
 
@@ -209,9 +216,9 @@ struct TokenFile::Impl {
     check(format == layout::kFormatName, "{} is not a token file: its format is '{}', not '{}'",
           where, format, layout::kFormatName);
     const uint32_t version = read_integer(file.get(), layout::kVersion, where);
-    check(version == layout::kFormatVersion,
-          "{} has token file version {}, this program reads version {}; prepare it again", where,
-          version, layout::kFormatVersion);
+    check(version == layout::kFormatVersion || version == layout::kMaskedFormatVersion,
+          "{} has token file version {}, this program reads versions {} and {}; prepare it again",
+          where, version, layout::kFormatVersion, layout::kMaskedFormatVersion);
     tokenizer_name = read_text(file.get(), layout::kTokenizer, where);
     tokenizer_hash = read_text(file.get(), layout::kTokenizerHash, where);
     tokenizer_json = read_text(file.get(), layout::kTokenizerJson, where);
@@ -282,6 +289,23 @@ void TokenFile::read(Split split, uint64_t first, std::span<int32_t> out) {
   const auto bad = std::find(out.begin(), out.end(), int32_t(highest));
   fail("{}[{}] is token id {}, but the file's vocabulary has {} ids; the file is damaged",
        tokens.where(), first + uint64_t(bad - out.begin()), highest, impl_->vocabulary);
+}
+
+bool TokenFile::has_loss_mask(Split split) const {
+  return impl_->at(split).mask.has_value();
+}
+
+void TokenFile::read_loss_mask(Split split, uint64_t first, std::span<uint8_t> out) {
+  const hdf5::Quiet quiet;
+  std::optional<Column>& mask = impl_->at(split).mask;
+  if (!mask) return void(std::ranges::fill(out, uint8_t{1}));
+  check(first <= mask->size() && out.size() <= mask->size() - first,
+        "{}: elements {} to {} were asked for, but there are {}", mask->where(), first,
+        first + out.size(), mask->size());
+  mask->read(first, out.size(), H5T_NATIVE_UINT8, out.data());
+  const auto bad = std::ranges::find_if(out, [](uint8_t value) { return value > 1; });
+  check(bad == out.end(), "{}[{}] is {}, neither 0 nor 1; the file is damaged", mask->where(),
+        first + uint64_t(bad - out.begin()), bad == out.end() ? 0 : int(*bad));
 }
 
 TokenRange TokenFile::document(Split split, uint64_t index) {

@@ -1,9 +1,12 @@
-// Token files: HDF5 with the groups `train` and `val`, each holding
-//   tokens            [T]    uint16 or uint32 (by vocabulary size), chunked, shuffle + deflate +
-//   fletcher32 document_offsets  [D+1]  uint64: document d is tokens [offsets[d], offsets[d+1]);
-//   offsets[D] == T
-// and root attributes format, format_version, tokenizer, tokenizer_hash, tokenizer_json,
-// vocabulary_size.
+// Token files: HDF5 with the groups `train` and `val`, each holding, in chunks with shuffle,
+// deflate and fletcher32,
+//   - tokens [T]: uint16 or uint32 (by vocabulary size);
+//   - document_offsets [D + 1]: uint64; document d is tokens [offsets[d], offsets[d+1]), and
+//     offsets[D] == T;
+//   - loss_mask [T], optional: uint8; 1 where the token is worth predicting, 0 where it is only
+//     read (prompts of instruction data). Without it every token counts;
+// and root attributes format, format_version (2 with loss masks, else 1), tokenizer,
+// tokenizer_hash, tokenizer_json, vocabulary_size.
 #pragma once
 
 #include <array>
@@ -55,6 +58,10 @@ class TokenFile {
   // tokens [first, first + out.size()). Throws Error for an id at or above the vocabulary size.
   void read(Split split, uint64_t first, std::span<int32_t> out);
 
+  bool has_loss_mask(Split split) const;
+  // loss_mask [first, first + out.size()); all 1 where the file has none.
+  void read_loss_mask(Split split, uint64_t first, std::span<uint8_t> out);
+
   TokenRange document(Split split, uint64_t index);
   // The document that holds token `position`, which must be below token_count(split).
   uint64_t document_at(Split split, uint64_t position);
@@ -73,17 +80,23 @@ void check_vocabulary(const TokenFile& file, int64_t model_vocabulary);
 // it. Destroyed before that, it leaves nothing behind. Memory: a few chunks per split.
 class TokenFileWriter {
  public:
-  TokenFileWriter(const std::filesystem::path& path, const Tokenizer& tokenizer);
+  enum class LossMask : uint8_t { none, stored };
+
+  TokenFileWriter(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                  LossMask mask = LossMask::none);
   ~TokenFileWriter();
   TokenFileWriter(TokenFileWriter&&) = delete;
 
   void append(Split split, std::span<const TokenId> ids);
+  // With LossMask::stored alone: mask is as long as ids, of 0 and 1; the append() above stores 1.
+  void append(Split split, std::span<const TokenId> ids, std::span<const uint8_t> mask);
   void end_document(Split split);  // empty documents are dropped
   void finish();
 
   // Written so far; to be asked before finish().
   uint64_t token_count(Split split) const;
   uint64_t document_count(Split split) const;
+  uint64_t loss_token_count(Split split) const;  // all of them without loss masks
 
  private:
   struct Impl;

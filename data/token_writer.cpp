@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "core/check.h"
 #include "core/hdf5/handle.h"
@@ -17,12 +18,13 @@ using hdf5::Handle;
 constexpr size_t kChunksHeld = 16;
 // Higher levels cost several times the time for a few percent of size.
 constexpr unsigned kDeflateLevel = 1;
-// What HDF5 may write besides a column's held values: its chunk caches (1 MiB for each of 4
+// What HDF5 may write besides a column's held values: its chunk caches (1 MiB for each of 6
 // datasets), indices.
 constexpr uint64_t kReserveBytes = uint64_t{8} << 20;
 
 template <class T>
 hid_t native_type() {
+  if (sizeof(T) == 1) return H5T_NATIVE_UINT8;
   return sizeof(T) == 4 ? H5T_NATIVE_UINT32 : H5T_NATIVE_UINT64;
 }
 
@@ -117,7 +119,7 @@ class Column {
 };
 
 struct SplitWriter {
-  SplitWriter(Target& target, Split split, uint32_t vocabulary)
+  SplitWriter(Target& target, Split split, uint32_t vocabulary, bool masked)
       : group(target.ok(
             H5Gcreate2(target.file(), split_name(split), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT))),
         tokens(target, group.get(), layout::kTokens,
@@ -125,12 +127,22 @@ struct SplitWriter {
         offsets(target, group.get(), layout::kDocumentOffsets, H5T_STD_U64LE,
                 layout::kOffsetChunk) {
     offsets.append(std::array{last_offset});
+    if (masked)
+      mask.emplace(target, group.get(), layout::kLossMask, H5T_STD_U8LE, layout::kTokenChunk);
+  }
+
+  void flush() {
+    tokens.flush();
+    offsets.flush();
+    if (mask) mask->flush();
   }
 
   Handle group;
   Column<TokenId> tokens;
   Column<uint64_t> offsets;
+  std::optional<Column<uint8_t>> mask;
   uint64_t last_offset = 0;
+  uint64_t loss_tokens = 0;
 };
 
 void write_attribute(Target& target, const char* name, hid_t type, const void* value) {
@@ -157,27 +169,36 @@ void write_attribute(Target& target, const char* name, uint32_t value) {
 }  // namespace
 
 struct TokenFileWriter::Impl {
-  Impl(const fs::path& path, const Tokenizer& tokenizer)
+  Impl(const fs::path& path, const Tokenizer& tokenizer, bool masked)
       : target(path), vocabulary(tokenizer.vocabulary_size()) {
     write_attribute(target, layout::kFormat, std::string(layout::kFormatName));
-    write_attribute(target, layout::kVersion, layout::kFormatVersion);
+    write_attribute(target, layout::kVersion,
+                    masked ? layout::kMaskedFormatVersion : layout::kFormatVersion);
     write_attribute(target, layout::kTokenizer, tokenizer.name());
     write_attribute(target, layout::kTokenizerHash, tokenizer.hash());
     write_attribute(target, layout::kTokenizerJson, tokenizer.to_json());
     write_attribute(target, layout::kVocabularySize, vocabulary);
-    for (Split split : kSplits) splits.emplace_back(target, split, vocabulary);
+    for (Split split : kSplits) splits.emplace_back(target, split, vocabulary, masked);
   }
 
   SplitWriter& at(Split split) { return splits[size_t(split)]; }
+
+  void append(Split split, std::span<const TokenId> ids) {
+    for (TokenId id : ids) {
+      check(id < vocabulary, "{}: token id {} is not below the vocabulary size, {}", target.name(),
+            id, vocabulary);
+    }
+    at(split).tokens.append(ids);
+  }
 
   Target target;
   uint32_t vocabulary;
   std::vector<SplitWriter> splits;
 };
 
-TokenFileWriter::TokenFileWriter(const fs::path& path, const Tokenizer& tokenizer) {
+TokenFileWriter::TokenFileWriter(const fs::path& path, const Tokenizer& tokenizer, LossMask mask) {
   const hdf5::Quiet quiet;
-  impl_ = std::make_unique<Impl>(path, tokenizer);
+  impl_ = std::make_unique<Impl>(path, tokenizer, mask == LossMask::stored);
 }
 
 TokenFileWriter::~TokenFileWriter() {
@@ -187,11 +208,22 @@ TokenFileWriter::~TokenFileWriter() {
 
 void TokenFileWriter::append(Split split, std::span<const TokenId> ids) {
   const hdf5::Quiet quiet;
-  for (TokenId id : ids) {
-    check(id < impl_->vocabulary, "{}: token id {} is not below the vocabulary size, {}",
-          impl_->target.name(), id, impl_->vocabulary);
-  }
-  impl_->at(split).tokens.append(ids);
+  impl_->append(split, ids);
+  SplitWriter& writer = impl_->at(split);
+  if (writer.mask) writer.mask->append(std::vector<uint8_t>(ids.size(), 1));
+  writer.loss_tokens += ids.size();
+}
+
+void TokenFileWriter::append(Split split, std::span<const TokenId> ids,
+                             std::span<const uint8_t> mask) {
+  const hdf5::Quiet quiet;
+  SplitWriter& writer = impl_->at(split);
+  check(mask.size() == ids.size() && writer.mask.has_value(),
+        "{}: a loss mask of {} values for {} tokens cannot be written", impl_->target.name(),
+        mask.size(), ids.size());
+  impl_->append(split, ids);
+  writer.mask->append(mask);
+  writer.loss_tokens += uint64_t(std::ranges::count(mask, uint8_t{1}));
 }
 
 void TokenFileWriter::end_document(Split split) {
@@ -205,7 +237,7 @@ void TokenFileWriter::end_document(Split split) {
 void TokenFileWriter::finish() {
   const hdf5::Quiet quiet;
   for (Split split : kSplits) end_document(split);
-  for (SplitWriter& writer : impl_->splits) writer.tokens.flush(), writer.offsets.flush();
+  for (SplitWriter& writer : impl_->splits) writer.flush();
   // Before the datasets are closed: closing one drops what it fails to write.
   impl_->target.ok(H5Fflush(impl_->target.file(), H5F_SCOPE_GLOBAL));
   impl_->splits.clear();
@@ -219,6 +251,10 @@ uint64_t TokenFileWriter::token_count(Split split) const {
 
 uint64_t TokenFileWriter::document_count(Split split) const {
   return impl_->at(split).offsets.size() - 1;
+}
+
+uint64_t TokenFileWriter::loss_token_count(Split split) const {
+  return impl_->at(split).loss_tokens;
 }
 
 }  // namespace tessera

@@ -38,6 +38,22 @@ void validate_rope(const ModelConfig& config) {
             rope.high_freq_factor, rope.low_freq_factor);
 }
 
+void check_equal(const fields::Section& given, const fields::Section& source,
+                 const std::string& path, const std::string& source_name) {
+  for (size_t i = 0; i < given.fields.size(); ++i) {
+    const std::string key = path + "." + given.fields[i].name;
+    const fields::Value &a = given.fields[i].value, &b = source.fields[i].value;
+    if (const auto* section = std::get_if<fields::Section>(&a)) {
+      check_equal(*section, std::get<fields::Section>(b), key, source_name);
+    } else if (const auto* scalar = std::get_if<fields::Scalar>(&a)) {
+      const std::string value = scalar->yaml(), theirs = std::get<fields::Scalar>(b).yaml();
+      check_key(value == theirs, key,
+                "{} does not agree with {}, whose weights have {}; leave the key out", value,
+                source_name, theirs);
+    }
+  }
+}
+
 }  // namespace
 
 void ModelConfig::complete() {
@@ -66,6 +82,19 @@ void ModelConfig::validate() const {
   check_key(init.std > 0, "model.init.std", "must be positive, got {}", init.std);
   validate_heads(*this);
   validate_rope(*this);
+}
+
+void check_fits_weights(const ModelConfig& given, const ModelConfig& source,
+                        const std::string& source_name) {
+  ModelConfig a = given, b = source;
+  for (ModelConfig* config : {&a, &b}) {  // what may differ is made equal
+    config->init_from.clear();
+    config->preset = {};
+    config->context = config->sliding_window = 0;
+    config->rope = {};
+    config->init = {};
+  }
+  check_equal(fields::bind_section(a), fields::bind_section(b), "model", source_name);
 }
 
 int64_t parameter_count(const ModelConfig& config) {

@@ -57,6 +57,7 @@ struct InitConfig {
 
 struct ModelConfig {
   std::string preset = "custom";
+  std::string init_from;  // a model whose weights and sizes this one begins with
   int64_t vocab_size = 0;
   int64_t layers = 0;
   int64_t width = 0;      // d: elements of the residual stream
@@ -78,6 +79,9 @@ struct ModelConfig {
   void visit(auto&& v) {
     const double most = 1 << 24;  // keeps every product of sizes within 64 bits
     v("preset", preset, "a published shape; keys beside it override it", one_of(preset_names()));
+    v("init_from", init_from,
+      "a run's folder, a checkpoint, a Hugging Face folder or a GGUF file: weights and sizes come "
+      "from it; rope, context and sliding_window may be given anew");
     v("vocab_size", vocab_size, "tokens the model knows", between(1, INT32_MAX));
     v("layers", layers, "blocks", between(1, 10000));
     v("width", width, "elements of the residual stream", between(1, most));
@@ -110,6 +114,11 @@ struct ModelConfig {
 
   static constexpr int64_t kLargestHeadDim = 256;  // of the attention kernels
 };
+
+// Throws ConfigError unless `given` has the sizes and options that the weights of `source` fix: all
+// but init_from, preset, context, sliding_window, rope and init. `source_name` is for the error.
+void check_fits_weights(const ModelConfig& given, const ModelConfig& source,
+                        const std::string& source_name);
 
 // Elements of all parameters of a completed configuration.
 int64_t parameter_count(const ModelConfig& config);

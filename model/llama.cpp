@@ -151,4 +151,11 @@ Var Llama::loss(Context& ctx, const DeviceBatch& batch, const LossOptions& loss)
   return linear_cross_entropy(ctx, x, head(), batch.targets, loss);
 }
 
+Tensor Llama::token_losses(Context& ctx, const DeviceBatch& batch, const LossOptions& loss) const {
+  const GradMode off(ctx, false);
+  const Var x = hidden(ctx, batch);
+  const NameScope scope(ctx, "loss");
+  return linear_cross_entropy_per_token(ctx, x.value(), head().value(), batch.targets, loss);
+}
+
 }  // namespace tessera

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "kernels/attention/op.h"
 #include "kernels/cross_entropy/op.h"
@@ -27,6 +28,12 @@ struct ComputeOptions {
       false;  // keep only each block's input, compute the rest again in backward
 };
 
+// New tokens of one sequence.
+struct Continuation {
+  KvCache* cache;
+  int64_t tokens;  // how many
+};
+
 class Llama {
  public:
   // Creates the parameters, uninitialised.
@@ -38,8 +45,15 @@ class Llama {
 
   // Scalar loss of the batch: `loss.scale` times the sum over its targets.
   Var loss(Context& ctx, const DeviceBatch& batch, const LossOptions& loss) const;
-  // Logits [V] after the last of `tokens` [n], which continue what `cache` holds; their keys and
-  // values are added.
+  // Loss of every token, 0 where its target is ignored: f32 [N] (f64 in f64). No gradients are
+  // recorded; z_loss and scale are not applied.
+  Tensor token_losses(Context& ctx, const DeviceBatch& batch, const LossOptions& loss) const;
+  // Logits [B, V] after the last token of each sequence. `tokens` [N] has those of all, one
+  // sequence after the other; they continue what its cache holds, and their keys and values are
+  // added.
+  Tensor next_logits(Context& ctx, const Tensor& tokens,
+                     std::span<const Continuation> sequences) const;
+  // The same for one sequence: [V].
   Tensor next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) const;
   // The normed output of the last block, [N, d].
   Var hidden(Context& ctx, const DeviceBatch& batch) const;
@@ -64,6 +78,8 @@ class Llama {
   Var projected_qkv(Context& ctx, const Layer& layer, const Var& x, const Tensor& positions) const;
   Stream block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Stream run_block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
+  Tensor cached_attention(Context& ctx, int layer, const Tensor& qkv, KvCache& cache,
+                          const Segments& queries, const Segments& keys) const;
   Var mlp(Context& ctx, const Layer& layer, const Var& x) const;
   AttentionOptions attention_options(int layer, bool training) const;
   AttentionTerms attention_terms(const Layer& layer) const;

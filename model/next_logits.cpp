@@ -1,6 +1,7 @@
-// The forward pass of generation: a few new tokens against cached keys and values.
+// The forward pass of generation: a few new tokens of some sequences against their cached keys and
+// values. What is done row by row is done for all of them at once, attention for each alone.
 #include <array>
-#include <numeric>
+#include <span>
 #include <vector>
 
 #include "core/transfer.h"
@@ -13,53 +14,104 @@
 namespace tessera {
 namespace {
 
-// i32 [n] holding first, first + 1, ...
-Tensor counting(Context& ctx, int64_t first, int64_t n) {
-  std::vector<int32_t> values(static_cast<size_t>(n));
-  std::iota(values.begin(), values.end(), int32_t(first));
-  return int_tensor(ctx, values);
-}
-
 // One segment of n rows.
 Segments whole(Context& ctx, int64_t n) {
   return {int_tensor(ctx, std::array{0, int32_t(n)}), n};
 }
 
+// The rows of one sequence among all, and where they stand in it.
+struct Rows {
+  KvCache& cache;
+  int64_t begin, end;      // of the rows that are given together
+  int64_t first, length;   // positions of its new tokens: [first, length)
+  Segments queries, keys;  // the new tokens; all of them
+};
+
+std::vector<Rows> rows_of(Context& ctx, std::span<const Continuation> sequences) {
+  std::vector<Rows> rows;
+  int64_t begin = 0;
+  for (const auto& [cache, tokens] : sequences) {
+    const int64_t first = cache->length(), length = first + tokens;
+    check(length <= cache->capacity(), "generate: {} tokens do not fit the cache of {}", length,
+          cache->capacity());
+    rows.push_back(
+        {*cache, begin, begin + tokens, first, length, whole(ctx, tokens), whole(ctx, length)});
+    begin += tokens;
+  }
+  return rows;
+}
+
+// i32 [N]: the position of every row in its sequence.
+Tensor positions_of(Context& ctx, const std::vector<Rows>& sequences) {
+  std::vector<int32_t> positions;
+  for (const Rows& rows : sequences) {
+    for (int64_t p = rows.first; p < rows.length; ++p) positions.push_back(int32_t(p));
+  }
+  return int_tensor(ctx, positions);
+}
+
+// [B, d]: the last row of each sequence.
+Tensor last_rows(Context& ctx, const Tensor& x, const std::vector<Rows>& sequences) {
+  const Tensor last = ctx.empty({int64_t(sequences.size()), x.shape(1)}, x.dtype());
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const int64_t end = sequences[i].end;
+    convert(ctx, last.slice(0, int64_t(i), int64_t(i) + 1), x.slice(0, end - 1, end));
+  }
+  return last;
+}
+
 }  // namespace
 
-Tensor Llama::next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) const {
-  const GradMode off(ctx, false);
-  const int64_t n = tokens.shape(0), begin = cache.length(), end = begin + n;
-  check(end <= cache.capacity(), "generate: {} tokens do not fit the cache of {}", end,
-        cache.capacity());
+// Attention of the new tokens of one sequence, qkv [n, (Hq + 2 Hkv) * D], to all that it has seen:
+// [n, Hq * D].
+Tensor Llama::cached_attention(Context& ctx, int layer, const Tensor& qkv, KvCache& cache,
+                               const Segments& queries, const Segments& keys) const {
   const int64_t Hq = config_.heads, Hkv = config_.kv_heads, D = config_.head_dim;
+  const int64_t first = cache.length(), length = first + qkv.shape(0);
+  convert(ctx, cache.keys(layer).slice(0, first, length), qkv.slice(1, Hq * D, (Hq + Hkv) * D));
+  convert(ctx, cache.values(layer).slice(0, first, length),
+          qkv.slice(1, (Hq + Hkv) * D, (Hq + 2 * Hkv) * D));
+  const Var q(qkv.slice(1, 0, Hq * D).unflatten(1, Hq, D));
+  const Var k(cache.keys(layer).slice(0, 0, length).unflatten(1, Hkv, D));
+  const Var v(cache.values(layer).slice(0, 0, length).unflatten(1, Hkv, D));
+  return attention(ctx, q, k, v, queries, keys, attention_options(layer, false),
+                   attention_terms(layers_[size_t(layer)]))
+      .value()
+      .view({qkv.shape(0), Hq * D});
+}
+
+Tensor Llama::next_logits(Context& ctx, const Tensor& tokens,
+                          std::span<const Continuation> sequences) const {
+  const GradMode off(ctx, false);
+  const std::vector<Rows> rows = rows_of(ctx, sequences);
+  const int64_t n = tokens.shape(0);
+  check(!rows.empty() && rows.back().end == n, "generate: {} tokens for sequences of {} in all", n,
+        rows.empty() ? 0 : rows.back().end);
   const float eps = float(config_.norm_eps);
-  const Tensor positions = counting(ctx, begin, n);
-  const Segments queries = whole(ctx, n), keys = whole(ctx, end);
+  const Tensor positions = positions_of(ctx, rows);
   Var x = embedding(ctx, tokens, embedding_);
   for (int i = 0; i < int(layers_.size()); ++i) {
     const Layer& layer = layers_[size_t(i)];
     const Tensor qkv =
         projected_qkv(ctx, layer, rms_norm(ctx, x, layer.attention_norm, eps), positions).value();
-    convert(ctx, cache.keys(i).slice(0, begin, end), qkv.slice(1, Hq * D, (Hq + Hkv) * D));
-    convert(ctx, cache.values(i).slice(0, begin, end),
-            qkv.slice(1, (Hq + Hkv) * D, (Hq + 2 * Hkv) * D));
-    const Var q(qkv.slice(1, 0, Hq * D).unflatten(1, Hq, D));
-    const Var k(cache.keys(i).slice(0, 0, end).unflatten(1, Hkv, D));
-    const Var v(cache.values(i).slice(0, 0, end).unflatten(1, Hkv, D));
-    const AttentionOptions options = attention_options(i, false);
-    const Tensor attended = attention(ctx, q, k, v, queries, keys, options, attention_terms(layer))
-                                .value()
-                                .view({n, Hq * D});
+    const Tensor attended = ctx.empty({n, config_.heads * config_.head_dim}, qkv.dtype());
+    for (const Rows& each : rows) {
+      convert(ctx, attended.slice(0, each.begin, each.end),
+              cached_attention(ctx, i, qkv.slice(0, each.begin, each.end), each.cache, each.queries,
+                               each.keys));
+    }
     auto joined = add_rms_norm(ctx, x, linear(ctx, Var(attended), layer.attention_output),
                                layer.mlp_norm, eps);
     x = add(ctx, joined.sum, mlp(ctx, layer, joined.normed));
   }
-  cache.advance(n);
-  const Var last(x.value().slice(0, n - 1, n));
-  return linear(ctx, rms_norm(ctx, last, final_norm_, eps), head())
-      .value()
-      .view({config_.vocab_size});
+  for (const Rows& each : rows) each.cache.advance(each.end - each.begin);
+  const Var last(last_rows(ctx, x.value(), rows));
+  return linear(ctx, rms_norm(ctx, last, final_norm_, eps), head()).value();
+}
+
+Tensor Llama::next_logits(Context& ctx, const Tensor& tokens, KvCache& cache) const {
+  const Continuation all{&cache, tokens.shape(0)};
+  return next_logits(ctx, tokens, std::span(&all, 1)).view({config_.vocab_size});
 }
 
 }  // namespace tessera

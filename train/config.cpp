@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "train/convert/model_source.h"
+
 namespace tessera {
 namespace {
 
@@ -57,10 +59,32 @@ void validate_cudnn(const RunConfig& config) {
           "set data.document_mask to false");
 }
 
+void name_run(RunSection& run, const ConfigText& text) {
+  if (run.name.empty()) run.name = std::filesystem::path(text.name).stem().string();
+  if (run.output_dir.empty()) run.output_dir = std::filesystem::path("runs") / run.name;
+}
+
+bool inherits(const RunConfig& given, ConfigUse use) {
+  return !given.model.init_from.empty() && use != ConfigUse::stored;
+}
+
+// The model that the keys of a configuration are read on top of.
+ModelConfig model_base(const RunConfig& given, ConfigUse use) {
+  if (!inherits(given, use)) return model_preset(given.model.preset);
+  check_key(given.model.preset == ModelConfig{}.preset, "model.init_from",
+            "the sizes come from {}, so model.preset {} cannot be given too; leave one out",
+            given.model.init_from, given.model.preset);
+  const std::filesystem::path own = given.run.output_dir / "config.yaml";
+  ModelConfig model = use == ConfigUse::resume && std::filesystem::exists(own)
+                          ? read_run_config(load_config_text(own), {}, ConfigUse::stored).model
+                          : open_model(given.model.init_from).config.model;
+  model.preset = ModelConfig{}.preset;
+  return model;
+}
+
 }  // namespace
 
 void RunConfig::complete() {
-  if (run.output_dir.empty()) run.output_dir = std::filesystem::path("runs") / run.name;
   if (!data.shuffle_seed) data.shuffle_seed = run.seed;
   if (attention.window) model.sliding_window = *attention.window;
   if (schedule.decay_steps == 0) {
@@ -93,20 +117,38 @@ RunConfig load_run_config(const std::filesystem::path& path,
 
 RunConfig read_run_config(const ConfigText& text, const std::vector<std::string>& overrides,
                           ConfigUse use) {
-  RunConfig given;  // read once for the preset's name, then again on top of the preset
-  read_config(given, text, overrides);
-  RunConfig config;
-  config.model = model_preset(given.model.preset);
-  const ConfigOrigins origins = read_config(config, text, overrides);
+  RunConfig given;  // read once for what the model stands on, then again on top of that
+  const ConfigOrigins origins = read_config(given, text, overrides);
   try {
-    if (config.run.name.empty()) config.run.name = std::filesystem::path(text.name).stem().string();
+    name_run(given.run, text);
+    RunConfig config;
+    const ModelConfig source = model_base(given, use);
+    config.model = source;
+    read_config(config, text, overrides);
+    name_run(config.run, text);
+    if (inherits(given, use)) check_fits_weights(config.model, source, given.model.init_from);
     config.complete();
-    check_key(use == ConfigUse::plan || !config.data.sources.empty(), "data.sources",
+    const bool needs_data = use == ConfigUse::train || use == ConfigUse::resume;
+    check_key(!needs_data || !config.data.sources.empty(), "data.sources",
               "no token files are given; list them as `- path: FILE.h5`");
+    return config;
   } catch (const ConfigError& error) {
     throw origins.located(error);
   }
-  return config;
+}
+
+void override_config(RunConfig& config, const std::vector<std::string>& overrides,
+                     const std::string& source_name) {
+  if (overrides.empty()) return;
+  const ModelConfig source = config.model;
+  config.attention.window.reset();  // its value is in model.sliding_window, which may be given anew
+  const ConfigOrigins origins = read_config(config, {source_name, "{}"}, overrides);
+  try {
+    check_fits_weights(config.model, source, source_name);
+    config.complete();
+  } catch (const ConfigError& error) {
+    throw origins.located(error);
+  }
 }
 
 }  // namespace tessera

@@ -261,8 +261,12 @@ struct RunConfig {
   void validate() const;
 };
 
-// A plan needs no token files.
-enum class ConfigUse { train, plan };
+enum class ConfigUse {
+  train,
+  resume,  // sizes of model.init_from come from the run's own folder, where it has begun
+  plan,    // needs no token files
+  stored,  // a checkpoint's: every key is there, and model.init_from only tells of the past
+};
 
 // The YAML file on top of its model preset and the defaults, then "section.key=value" overrides;
 // completed. Throws Error: one line naming the file and line (or --set), the key and the remedy.
@@ -270,8 +274,13 @@ RunConfig load_run_config(const std::filesystem::path& path,
                           const std::vector<std::string>& overrides = {},
                           ConfigUse use = ConfigUse::train);
 
-// The same from text, as a checkpoint keeps it.
+// The same from text.
 RunConfig read_run_config(const ConfigText& text, const std::vector<std::string>& overrides = {},
                           ConfigUse use = ConfigUse::train);
+
+// "section.key=value" on top of a completed configuration whose weights exist: Error for keys of
+// `model` that these fix (check_fits_weights()). `source_name` is for the error.
+void override_config(RunConfig& config, const std::vector<std::string>& overrides,
+                     const std::string& source_name);
 
 }  // namespace tessera

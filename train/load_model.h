@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "data/tokenizer.h"
-#include "model/formats/weight_source.h"
 #include "model/llama.h"
 #include "train/config.h"
 
@@ -21,12 +20,9 @@ struct LoadedModel {
 
 // `path` is a checkpoint, a folder of checkpoints or a run's folder (of several the newest good one
 // is taken), a Hugging Face folder, a GGUF file or a legacy .bin of llama2.c. Weights are converted
-// to `dtype` (f32 or bf16). Throws Error naming the file.
-LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dtype);
-
-// Reads every parameter of `model`, on any device and in any dtype. Throws Error, one line naming
-// the weight, where the source lacks one, has one more or one of another shape. `where` names the
-// source.
-void read_weights(const WeightSource& source, const Llama& model, const std::string& where);
+// to `dtype` (f32 or bf16). `overrides` ("section.key=value") go on top of its configuration, see
+// override_config(). Throws Error naming the file.
+LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dtype,
+                       const std::vector<std::string>& overrides = {});
 
 }  // namespace tessera

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 
 #include "core/autograd/engine.h"
@@ -146,12 +147,18 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
   return result;
 }
 
-double evaluation_loss(Context& ctx, const Llama& model, const Batch& batch, int64_t loss_chunk) {
-  const GradMode off(ctx, false);
+std::vector<float> token_losses(Context& ctx, const Llama& model, const Batch& batch,
+                                int64_t loss_chunk) {
   DeviceBatch device = upload(ctx, batch);
   device.training = false;
-  return value_of(
-      ctx, model.loss(ctx, device, {.ignore_index = kIgnoreTarget, .chunk = loss_chunk}).value());
+  const Tensor losses =
+      model.token_losses(ctx, device, {.ignore_index = kIgnoreTarget, .chunk = loss_chunk});
+  return ctx.is_meta() ? std::vector<float>() : to_vector<float>(losses);
+}
+
+double evaluation_loss(Context& ctx, const Llama& model, const Batch& batch, int64_t loss_chunk) {
+  const std::vector<float> losses = token_losses(ctx, model, batch, loss_chunk);
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 }  // namespace tessera

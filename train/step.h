@@ -40,7 +40,12 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
                          std::span<const Batch> micro_batches, double lr,
                          const StepOptions& options);
 
-// Sum of the losses of the batch's targets, without z-loss; nothing is recorded.
+// The loss of each of the batch's tokens, without z-loss; 0 where there is no target: [B * T], none
+// on `meta`. No gradients are recorded.
+std::vector<float> token_losses(Context& ctx, const Llama& model, const Batch& batch,
+                                int64_t loss_chunk);
+
+// Their sum, in double.
 double evaluation_loss(Context& ctx, const Llama& model, const Batch& batch, int64_t loss_chunk);
 
 }  // namespace tessera

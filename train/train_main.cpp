@@ -26,8 +26,8 @@ int main(int argc, char** argv) {
     if (schema) return fmt::print("{}\n", config_schema<RunConfig>("Tessera run configuration"));
     if (keys) return fmt::print("{}", config_help<RunConfig>());
     check(!path.empty(), "no configuration given; see train --help");
-    const RunConfig config =
-        load_run_config(path, overrides, print_config ? ConfigUse::plan : ConfigUse::train);
+    const ConfigUse use = resume ? ConfigUse::resume : ConfigUse::train;
+    const RunConfig config = load_run_config(path, overrides, print_config ? ConfigUse::plan : use);
     if (print_config) return fmt::print("{}", to_yaml(config, Comments::help));
     Trainer(config, resume).run();
   });

@@ -6,6 +6,7 @@
 #include "kernels/launch/device_peak.h"
 #include "kernels/linear/cublaslt.h"
 #include "model/flops.h"
+#include "train/init_from.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 
@@ -25,9 +26,11 @@ std::vector<NamedTensor> checkpoint_tensors(const AdamW& optimizer) {
 }
 
 // Checked here, before anything is written.
-Loader open_loader(const RunConfig& config) {
+Loader open_loader(const RunConfig& config, bool resume) {
   Loader loader(loader_config(config));
   loader.check_vocabulary(config.model.vocab_size);
+  const bool begun = resume && std::filesystem::exists(config.run.output_dir / "config.yaml");
+  if (!config.model.init_from.empty() && !begun) check_tokenizer_of(config.model.init_from, loader);
   return loader;
 }
 
@@ -136,21 +139,28 @@ void Trainer::save_checkpoint() {
 Trainer::Trainer(const RunConfig& config, bool resume)
     : config_(config),
       ctx_(context_options(config)),
-      loader_(open_loader(config)),
+      loader_(open_loader(config, resume)),
       model_(ctx_, config.model, compute_options(config)),
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),
       checkpoints_(prepare_run_folder(config, resume) / "checkpoints", config.checkpoint.keep),
       console_(config.training.steps) {
   ctx_.state<CublasLtOptions>().tf32 = config.precision.tf32;
-  if (!resume || !restore()) {
-    initialize(ctx_, model_.parameters(), config.run.seed);
-    optimizer_.copy_masters(ctx_);
-  }
+  if (!resume || !restore()) set_initial_weights();
   write_resolved_config(config);
   metrics_.emplace(folder() / "metrics.jsonl", step_);
   if (config.evaluation.every > 0) evaluation_.emplace(open_evaluation(config));
   const DType dtype = compute_options(config).dtype;
   peak_flops_ = device_peak_flops(ctx_, dtype);
+}
+
+void Trainer::set_initial_weights() {
+  if (!config_.model.init_from.empty()) {
+    read_initial_weights(ctx_, config_.model.init_from, optimizer_);
+    console_.say(fmt::format("weights from {}", config_.model.init_from));
+  } else {
+    initialize(ctx_, model_.parameters(), config_.run.seed);
+    optimizer_.copy_masters(ctx_);
+  }
 }
 
 bool Trainer::restore() {

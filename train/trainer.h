@@ -26,6 +26,8 @@ class Trainer {
   void run();
 
  private:
+  // Random, or those of model.init_from.
+  void set_initial_weights();
   // False when the run has no checkpoint yet.
   bool restore();
   void announce();

@@ -299,7 +299,7 @@ TEST_F(BadTokenFile, AttributesOfWrongTypeOrValue) {
     return text;
   };
   EXPECT_TRUE(contains(replace("tokenizer", 1), "'tokenizer' is not a variable-length string"));
-  EXPECT_TRUE(contains(replace("format_version", 2), "version 2, this program reads version 1"));
+  EXPECT_TRUE(contains(replace("format_version", 3), "version 3, this program reads versions 1"));
   EXPECT_TRUE(contains(replace("vocabulary_size", 0), "vocabulary size 0 is out of range"));
   EXPECT_TRUE(contains(replace("vocabulary_size", 1u << 31), "is out of range"));
 }

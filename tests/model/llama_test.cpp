@@ -266,6 +266,39 @@ TEST(Llama, TakesAlibiSlopesByThePapersRule) {
   EXPECT_NEAR(alibi_slopes(16)[0], std::sqrt(0.5), 1e-7);
 }
 
+// Sequences that are generated together, of different lengths, some in the middle of a text.
+TEST(Llama, GenerationOfSeveralSequencesGivesTheLogitsOfEach) {
+  const LlamaSpec spec = spec_of(false, true);
+  const auto parameters = reference::make_llama_parameters(spec);
+  const LlamaBatch batch = reference::make_llama_batch({29}, spec.vocab);
+  Context ctx = make_context();
+  const Llama model(ctx, config_of(spec, 32), {});
+  for (const Parameter& parameter : model.parameters())
+    copy_in(parameter.value(), parameters.at(parameter.name));
+  const auto part = [&](int64_t first, int64_t n) {
+    return std::vector<int32_t>(batch.tokens.begin() + first, batch.tokens.begin() + first + n);
+  };
+  KvCache long_cache(ctx, model.config(), 32, DType::f32);
+  KvCache short_cache(ctx, model.config(), 8, DType::f32);
+  model.next_logits(ctx, ints(ctx, part(0, 9)), long_cache);
+  const Continuation both[] = {{&long_cache, 1}, {&short_cache, 6}};
+  std::vector<int32_t> tokens = part(9, 1);
+  for (const int32_t token : part(20, 6)) tokens.push_back(token);
+  const Vec together = copy_out(model.next_logits(ctx, ints(ctx, tokens), both));
+  EXPECT_EQ(long_cache.length(), 10);
+  EXPECT_EQ(short_cache.length(), 6);
+  const auto alone = [&](const std::vector<int32_t>& text) {
+    KvCache cache(ctx, model.config(), 32, DType::f32);
+    return copy_out(model.next_logits(ctx, ints(ctx, text), cache));
+  };
+  const auto middle = together.begin() + spec.vocab;
+  EXPECT_LE(relative_error(Vec(together.begin(), middle), alone(part(0, 10))), 1e-5);
+  EXPECT_LE(relative_error(Vec(middle, together.end()), alone(part(20, 6))), 1e-5);
+  const Continuation too_long[] = {{&long_cache, 1}, {&short_cache, 3}};
+  EXPECT_THROW(model.next_logits(ctx, ints(ctx, part(0, 4)), too_long), Error);
+  EXPECT_THROW(model.next_logits(ctx, ints(ctx, part(0, 4)), both), Error);  // 7 tokens
+}
+
 TEST(Llama, CountsItsParameters) {
   Context ctx({.device = Device::meta});
   for (const char* preset : {"smollm2-135m", "llama-3.1-8b"}) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -142,6 +143,96 @@ TEST_F(ProgramTest, TrainsGeneratesAndPlans) {
   expect_error("train", "run.yaml", "--resume");
   expect_error("train", "run.yaml --resume --set model.width=64", "shape");
   expect_error("generate", "run --prompt x --temperature -1", "--temperature");
+}
+
+TEST_F(ProgramTest, Evaluates) {
+  ASSERT_EQ(run("train", "run.yaml --set training.steps=10").status, 0);
+  const Outcome outcome = run("evaluate",
+                              "run text.h5 --batch 3 --context 128 --set model.rope.scaling=ntk "
+                              "--set model.rope.factor=4 --json result.json");
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");  // no progress line where there is no terminal
+  EXPECT_TRUE(contains(outcome.out, "bits per byte")) << outcome.out;
+  EXPECT_TRUE(contains(outcome.out, "[64, 128)")) << outcome.out;
+  const auto result = nlohmann::json::parse(read_text(folder_ / "result.json"));
+  EXPECT_EQ(result.at("context"), 128);
+  EXPECT_EQ(result.at("positions").size(), 2u);
+  EXPECT_EQ(result.at("tokens"), result.at("windows").get<int64_t>() * 128);
+  EXPECT_NEAR(result.at("perplexity").get<double>(), std::exp(result.at("loss").get<double>()),
+              1e-9);
+  const Outcome few = run("evaluate", "run text.h5 --max-tokens 100 --split train");
+  EXPECT_TRUE(few.out.starts_with("128 tokens in 4 windows")) << few.out << few.err;
+}
+
+TEST_F(ProgramTest, EvaluateNamesWhatDoesNotFit) {
+  ASSERT_EQ(run("train", "run.yaml --set training.steps=5").status, 0);
+  ASSERT_EQ(run("prepare-data", "--tokenizer char --split tail -o char.h5 text.txt").status, 0);
+  expect_error("evaluate", "run", "TOKENS");
+  expect_error("evaluate", "run char.h5", "prepared with tokenizer char");
+  expect_error("evaluate", "run none.h5", "none.h5 does not exist");
+  expect_error("evaluate", "none text.h5", "none");
+  expect_error("evaluate", "run text.h5 --context 4K", "fewer than the 4097");
+  expect_error("evaluate", "run text.h5 --context many", "model.context");
+  expect_error("evaluate", "run text.h5 --set model.layers=3", "does not agree with run");
+  expect_error("evaluate", "run text.h5 --split test", "--split");
+  expect_error("evaluate", "run text.h5 --json .", "it is a folder");
+}
+
+TEST_F(ProgramTest, GeneratesForManyPromptsAsForEach) {
+  ASSERT_EQ(run("train", "run.yaml").status, 0);
+  write_text(folder_ / "prompts.txt", "3 and \n\n1 and 2 make\n6\n0 and 4 \n");
+  const std::string common = "-n 40 --temperature 0.5 --seed 3 ";
+  const Outcome all = run("generate", "run --prompts prompts.txt --batch 3 " + common);
+  ASSERT_EQ(all.status, 0) << all.err;
+  EXPECT_TRUE(contains(all.err, "4 prompts of ")) << all.err;
+  std::istringstream lines(all.out);
+  std::string line;
+  for (const std::string prompt : {"3 and ", "1 and 2 make", "6", "0 and 4 "}) {
+    ASSERT_TRUE(std::getline(lines, line));
+    const auto result = nlohmann::json::parse(line);
+    EXPECT_EQ(result.at("prompt"), prompt);
+    const Outcome one = run("generate", "run --prompt '" + prompt + "' " + common);
+    EXPECT_EQ(one.out, prompt + result.at("text").get<std::string>() + "\n");
+  }
+  EXPECT_FALSE(std::getline(lines, line));
+  write_text(folder_ / "prompts.jsonl", "{\"q\": \"3 and \"}\n");
+  const Outcome file =
+      run("generate", "run --prompts prompts.jsonl --prompt-field q --output out.jsonl " + common);
+  EXPECT_EQ(file.out, "");
+  EXPECT_TRUE(all.out.starts_with(read_text(folder_ / "out.jsonl"))) << file.err;
+}
+
+TEST_F(ProgramTest, GenerateNamesBadPrompts) {
+  ASSERT_EQ(run("train", "run.yaml --set training.steps=5").status, 0);
+  write_text(folder_ / "empty.txt", "\n");
+  write_text(folder_ / "bad.jsonl", "{\"prompt\": \"x\"}\n{\"text\": 1}\n");
+  write_text(folder_ / "long.txt", "x\n" + std::string(40, 'x') + "\n");
+  expect_error("generate", "run --prompts none.txt", "none.txt cannot be read");
+  expect_error("generate", "run --prompts empty.txt", "has no prompt");
+  expect_error("generate", "run --prompts bad.jsonl", "bad.jsonl:2: no text field 'prompt'");
+  expect_error("generate", "run --prompts long.txt", "prompt 2 has 40 tokens");
+  expect_error("generate", "run --prompt x --prompts long.txt", "--prompt");
+  expect_error("generate", "run --prompt x --chat chatml", "<|im_start|>");
+  expect_error("generate", "run --prompt x --chat alpaca", "--chat");
+}
+
+// Prompt and response to an answer: the token that ends a response is learned, too.
+TEST_F(ProgramTest, LearnsToAnswer) {
+  std::string lines;
+  for (int i = 0; i < 400; ++i)
+    lines += fmt::format(R"({{"prompt": "{}?", "response": "{}!"}})", i % 4, i % 4) + "\n";
+  write_text(folder_ / "chat.jsonl", lines);
+  const Outcome prepared =
+      run("prepare-data", "--tokenizer byte --template plain -o chat.h5 chat.jsonl");
+  ASSERT_EQ(prepared.status, 0) << prepared.err;
+  EXPECT_TRUE(contains(prepared.out, "loss       on 1200 of 2400 tokens (50.0%)")) << prepared.out;
+  const Outcome trained =
+      run("train",
+          "run.yaml --set 'data.sources=[{path: chat.h5}]' --set data.pack=true --set "
+          "data.document_mask=true --set optimizer.lr=1e-2 --set training.steps=150");
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  const Outcome answer = run("generate", "run --chat plain --prompt '2?' -n 20 --temperature 0");
+  EXPECT_EQ(answer.out, "2!\n") << answer.err;
 }
 
 TEST_F(ProgramTest, KilledAtAnyMomentItResumesToTheSameLoss) {

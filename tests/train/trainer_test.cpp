@@ -5,11 +5,8 @@
 
 #include <cmath>
 #include <csignal>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "data/prepare.h"
-#include "tests/data/support.h"
+#include "tests/train/support.h"
 #include "train/generator.h"
 #include "train/load_model.h"
 #include "train/plan/plan.h"
@@ -17,57 +14,7 @@
 namespace tessera {
 namespace {
 
-using test::TemporaryFolder;
-
-// A text with an obvious rule, long enough for both splits.
-std::string counting_text() {
-  std::string text;
-  for (int i = 0; text.size() < 20'000; ++i)
-    text += fmt::format("{} and {} make {}.\n", i % 7, i % 5, i % 7 + i % 5);
-  return text;
-}
-
-class TrainerTest : public testing::Test {
- protected:
-  TrainerTest() {
-    test::write_text(folder_ / "text.txt", counting_text());
-    PrepareConfig config;
-    config.corpus.inputs = {(folder_ / "text.txt").string()};
-    config.output = folder_ / "text.h5";
-    config.tokenizer = "byte";
-    config.split = SplitRule::tail;
-    prepare(config, [](const PrepareProgress&) {});
-  }
-
-  RunConfig config(const std::string& run, std::vector<std::string> overrides = {}) const {
-    const std::string yaml = fmt::format(R"(
-run: {{output_dir: {}, threads: 2}}
-model: {{vocab_size: 257, layers: 2, width: 32, heads: 4, kv_heads: 2, ffn_width: 64, context: 32}}
-data: {{sources: [{{path: {}}}]}}
-optimizer: {{lr: 5e-3}}
-schedule: {{warmup_steps: 5}}
-training: {{steps: 40, batch: 4}}
-checkpoint: {{every: 10, keep: 100}}
-evaluation: {{every: 20, batches: 2}}
-logging: {{console: false}}
-)",
-                                         (folder_ / run).string(), (folder_ / "text.h5").string());
-    return read_run_config({"test.yaml", yaml}, overrides);
-  }
-
-  // The values of `key` in metrics.jsonl, in order; records without it are passed over.
-  std::vector<double> metric(const std::string& run, const std::string& key) const {
-    std::vector<double> values;
-    std::ifstream in(folder_ / run / "metrics.jsonl");
-    for (std::string line; std::getline(in, line);) {
-      const auto record = nlohmann::json::parse(line);
-      if (record.contains(key)) values.push_back(record.at(key));
-    }
-    return values;
-  }
-
-  TemporaryFolder folder_;
-};
+using TrainerTest = test::SmallRuns;
 
 TEST_F(TrainerTest, Learns) {
   Trainer(config("run"), false).run();

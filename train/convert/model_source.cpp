@@ -37,7 +37,7 @@ ModelSource open_checkpoint(const fs::path& path) {
   CheckpointReader reader(source.path, Verify::as_read);
   const CheckpointMeta& meta = reader.meta();
   const ConfigText text{(source.path / "config.yaml").string(), meta.config_yaml};
-  source.config = read_run_config(text, {}, ConfigUse::plan);
+  source.config = read_run_config(text, {}, ConfigUse::stored);
   source.step = meta.step;
   source.tokens = special_tokens_of_state(meta.state_json);
   if (meta.tokenizer_json.empty()) {

@@ -1,0 +1,195 @@
+// evaluate CHECKPOINT TOKENS.h5: how well a model predicts a token file.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/files/file.h"
+#include "core/program/program.h"
+#include "core/program/stop_signal.h"
+#include "data/output_file.h"
+#include "train/device_option.h"
+#include "train/evaluator.h"
+#include "train/load_model.h"
+#include "train/metrics/console.h"
+#include "train/setup.h"
+
+namespace tessera {
+namespace {
+
+constexpr const char* kFooter = R"(
+Loss is in nats per token, the mean over all tokens that have one to predict; perplexity is its
+exponential. Bits per byte = sum of the losses / (ln 2 x bytes of text that the predicted tokens
+stand for). Loss by position tells how it falls with the text before a token: in its window, or in
+its document with data.document_mask.
+
+Examples:
+  evaluate runs/mine runs/data/mine.h5
+  evaluate runs/mine runs/data/mine.h5 --context 8K --set model.rope.scaling=yarn \
+    --set model.rope.factor=4 --set model.rope.original_context=2K --json mine_8k.json
+)";
+
+struct Arguments {
+  std::filesystem::path checkpoint, tokens, json;
+  Split split = Split::val;
+  std::string context;
+  int64_t batch = 1, max_tokens = 0;
+  std::vector<std::string> overrides;
+  DType precision = DType::f32;
+  RunSection run;
+};
+
+void declare(CLI::App& app, Arguments& arguments) {
+  app.footer(kFooter);
+  app.add_option("CHECKPOINT", arguments.checkpoint,
+                 "a run's folder, one of its checkpoints, a Hugging Face folder or a GGUF file")
+      ->required();
+  app.add_option("TOKENS", arguments.tokens, "a token file of the same tokenizer")->required();
+  app.add_option("--split", arguments.split, "val (default) or train")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, Split>{{"val", Split::val}, {"train", Split::train}})
+                      .description("{val,train}"));
+  app.add_option("--context", arguments.context, "tokens of a window; by default the model's");
+  app.add_option("--batch", arguments.batch, "windows at a time")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--max-tokens", arguments.max_tokens,
+                 "about so many, in batches spread over the split; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--set", arguments.overrides,
+                 "a key of the model's configuration that its weights leave open: model.rope.*, "
+                 "model.sliding_window, attention.*, data.document_mask; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--json", arguments.json, "write the result to this file");
+  app.add_option("--precision", arguments.precision, "of weights and activations; by default fp32")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, DType>{{"fp32", DType::f32}, {"bf16", DType::bf16}})
+                      .description("{fp32,bf16}"));
+  add_device_option(app, arguments.run);
+  app.add_option("--threads", arguments.run.threads, "0: one for each core")
+      ->check(CLI::Range(0, 4096));
+}
+
+void check_tokenizer(const TokenFile& file, const LoadedModel& model, const Arguments& arguments) {
+  if (model.tokenizer) {
+    check(file.tokenizer_hash() == model.tokenizer->hash(),
+          "{} was prepared with tokenizer {} ({}), but {} was trained with {} ({}); prepare the "
+          "text with the model's tokenizer",
+          file.path().string(), file.tokenizer_name(), file.tokenizer_hash(),
+          arguments.checkpoint.string(), model.tokenizer->name(), model.tokenizer->hash());
+  }
+  check_vocabulary(file, model.config.model.vocab_size);
+}
+
+EvaluationReader open_reader(const Arguments& arguments, const RunConfig& config) {
+  const int64_t batch_tokens = arguments.batch * config.model.context;
+  return EvaluationReader(
+      {.files = {arguments.tokens},
+       .split = arguments.split,
+       .context = config.model.context,
+       .document_mask = config.data.document_mask,
+       .batch = arguments.batch,
+       .max_batches = (arguments.max_tokens + batch_tokens - 1) / batch_tokens});
+}
+
+// One line on standard error that is redrawn, on a terminal only.
+class ProgressLine {
+ public:
+  explicit ProgressLine(int64_t batches) : batches_(batches) {}
+  ~ProgressLine() {
+    if (terminal_) fmt::print(stderr, "\r\033[K");
+  }
+  void show(int64_t done) const {
+    if (!terminal_) return;
+    fmt::print(stderr, "\r\033[Kbatch {} of {}", done, batches_);
+    std::fflush(stderr);
+  }
+
+ private:
+  int64_t batches_;
+  bool terminal_ = isatty(STDERR_FILENO) != 0;
+};
+
+Evaluation run_evaluation(Context& ctx, const LoadedModel& loaded, const TokenFile& file,
+                          EvaluationReader& reader, StopSignal& stop) {
+  const ProgressLine line(reader.batches());
+  return evaluate(ctx, loaded.model, reader, token_bytes(*file.tokenizer()),
+                  loaded.config.memory.loss_chunk, [&](int64_t done) {
+                    check(stop.received() == 0, "interrupted after {} of {} batches", done,
+                          reader.batches());
+                    line.show(done);
+                  });
+}
+
+void print(const Evaluation& result, double seconds) {
+  fmt::print("{} tokens in {} windows, {:.0f} tokens/s\n", result.targets, result.windows,
+             double(result.targets) / seconds);
+  fmt::print("loss {:.4f} nats per token, perplexity {:.3f}", result.loss(), result.perplexity());
+  if (result.bytes > 0) fmt::print(", {:.4f} bits per byte", result.bits_per_byte());
+  fmt::print("\n\n{:<20} {:>12} {:>10} {:>12}\n", "position", "tokens", "loss", "perplexity");
+  for (const PositionBucket& bucket : result.positions) {
+    if (bucket.targets == 0) continue;
+    fmt::print("{:<20} {:>12} {:>10.4f} {:>12.3f}\n",
+               fmt::format("[{}, {})", bucket.begin, bucket.end), bucket.targets, bucket.loss(),
+               std::exp(bucket.loss()));
+  }
+}
+
+nlohmann::ordered_json to_json(const Evaluation& result, const LoadedModel& loaded,
+                               const Arguments& arguments) {
+  nlohmann::ordered_json positions = nlohmann::ordered_json::array();
+  for (const PositionBucket& bucket : result.positions) {
+    if (bucket.targets == 0) continue;
+    positions.push_back({{"begin", bucket.begin},
+                         {"end", bucket.end},
+                         {"tokens", bucket.targets},
+                         {"loss", bucket.loss()}});
+  }
+  nlohmann::ordered_json json = {{"checkpoint", arguments.checkpoint.string()},
+                                 {"step", loaded.step},
+                                 {"token_file", arguments.tokens.string()},
+                                 {"split", split_name(arguments.split)},
+                                 {"context", loaded.config.model.context},
+                                 {"document_mask", loaded.config.data.document_mask},
+                                 {"windows", result.windows},
+                                 {"tokens", result.targets},
+                                 {"bytes", result.bytes},
+                                 {"loss", result.loss()},
+                                 {"perplexity", result.perplexity()}};
+  if (result.bytes > 0) json["bits_per_byte"] = result.bits_per_byte();
+  json["positions"] = positions;
+  return json;
+}
+
+void run(const Arguments& arguments) {
+  StopSignal stop;  // first: before threads exist
+  const auto begin = std::chrono::steady_clock::now();
+  Context ctx(context_options(arguments.run));
+  std::vector<std::string> overrides = arguments.overrides;
+  if (!arguments.context.empty()) overrides.push_back("model.context=" + arguments.context);
+  const TokenFile file(arguments.tokens);
+  const LoadedModel loaded = load_model(ctx, arguments.checkpoint, arguments.precision, overrides);
+  check_tokenizer(file, loaded, arguments);
+  EvaluationReader reader = open_reader(arguments, loaded.config);
+  std::optional<OutputFile> output;  // claimed before the work
+  if (!arguments.json.empty()) output.emplace(arguments.json);
+  const Evaluation result = run_evaluation(ctx, loaded, file, reader, stop);
+  print(result, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  if (!output) return;
+  write_text_file(output->temporary(), to_json(result, loaded, arguments).dump(2) + "\n");
+  output->commit();
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  CLI::App app("Tell how well a model predicts a token file.", "evaluate");
+  tessera::Arguments arguments;
+  tessera::declare(app, arguments);
+  return tessera::run_program(app, argc, argv, [&] { tessera::run(arguments); });
+}
