@@ -106,6 +106,11 @@ class Tokenizer {
   std::vector<TokenId> encode(std::string_view document) const;
 };
 
+// Whether every id stands for the same bytes in both, so that a model that learned the ids of one
+// understands the other's: as between a tokenizer and the files it was published in. Special tokens
+// stand for none.
+bool same_tokens(const Tokenizer& a, const Tokenizer& b);
+
 // Turns a stream of ids into text that may be printed at once: bytes are held back until their
 // UTF-8 sequence is whole, and bytes that are not UTF-8 become U+FFFD.
 class StreamDecoder {

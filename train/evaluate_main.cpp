@@ -76,7 +76,7 @@ void declare(CLI::App& app, Arguments& arguments) {
 
 void check_tokenizer(const TokenFile& file, const LoadedModel& model, const Arguments& arguments) {
   if (model.tokenizer) {
-    check(file.tokenizer_hash() == model.tokenizer->hash(),
+    check(same_tokens(*file.tokenizer(), *model.tokenizer),
           "{} was prepared with tokenizer {} ({}), but {} was trained with {} ({}); prepare the "
           "text with the model's tokenizer",
           file.path().string(), file.tokenizer_name(), file.tokenizer_hash(),

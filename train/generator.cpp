@@ -180,8 +180,8 @@ std::vector<Generated> generate(Context& ctx, const Llama& model, const Tokenize
   for (size_t next = 0; next < prompts.size() || !active.empty();) {
     Sequences begun;
     auto begin = Clock::now();
-    int64_t read =
-        0;  // tokens; prompts that are read together take no more memory than the longest
+    // Prompts that are read together take no more memory than the longest.
+    int64_t read = 0;  // tokens
     for (; next < prompts.size() && int64_t(active.size() + begun.size()) < options.batch; ++next) {
       read += int64_t(prompts[next].size());
       if (!begun.empty() && read > model.config().context) break;

@@ -8,7 +8,8 @@ namespace tessera {
 void check_tokenizer_of(const std::filesystem::path& path, const Loader& loader) {
   const ModelSource source = open_model(path);
   if (!source.tokenizer) return;
-  check(source.tokenizer->hash() == loader.tokenizer_hash(),
+  const auto tokenizer = restore_tokenizer(loader.tokenizer_json(), "data.sources");
+  check(same_tokens(*source.tokenizer, *tokenizer),
         "model.init_from: {} was trained with tokenizer {} ({}), but the data was prepared with "
         "another ({}); prepare it with the model's tokenizer",
         path.string(), source.tokenizer->name(), source.tokenizer->hash(), loader.tokenizer_hash());

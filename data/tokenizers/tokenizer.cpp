@@ -95,6 +95,18 @@ std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   return bytes;
 }
 
+bool same_tokens(const Tokenizer& a, const Tokenizer& b) {
+  if (a.hash() == b.hash()) return true;
+  if (a.vocabulary_size() != b.vocabulary_size()) return false;
+  for (TokenId id = 0; id < a.vocabulary_size(); ++id) {
+    std::string bytes_a, bytes_b;
+    a.decode(id, bytes_a);
+    b.decode(id, bytes_b);
+    if (bytes_a != bytes_b) return false;
+  }
+  return true;
+}
+
 std::string Tokenizer::hash() const {
   uint64_t h = 14695981039346656037u;
   for (char c : to_json()) h = (h ^ uint8_t(c)) * 1099511628211u;

@@ -26,6 +26,7 @@ namespace tessera {
 struct CudnnShape {
   struct Strides {
     int64_t token = 0, head = 0;
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated code for ours
     auto operator<=>(const Strides&) const = default;
   };
   bool backward = false;
@@ -38,6 +39,7 @@ struct CudnnShape {
   Strides q, k, v, o;  // of [tokens, heads, D]; segment b begins at token b * queries or keys
   Strides d_o, dq, dk, dv{};  // backward
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): as above
   auto operator<=>(const CudnnShape&) const = default;
   // "forward of bf16 [2, 8, 1024, 128], 1024 keys, causal"
   std::string text() const;

@@ -244,6 +244,7 @@ AttentionProblem make_problem(const AttentionCase& c, DType dtype) {
   p.seed = kSeed;
   p.purpose = kPurpose;
   p.step = kStep;
+  p.has_sink = c.sink;
   return p;
 }
 

@@ -164,6 +164,40 @@ TEST_F(ProgramTest, Evaluates) {
   EXPECT_TRUE(few.out.starts_with("128 tokens in 4 windows")) << few.out << few.err;
 }
 
+// What a model was published as evaluates, generates and is learned from like the run itself.
+TEST_F(ProgramTest, ConvertedModelsGoOnLikeTheRun) {
+  ASSERT_EQ(run("train", "run.yaml").status, 0);
+  const Outcome exported = run("convert-checkpoint", "run hf --dtype f32");
+  ASSERT_EQ(exported.status, 0) << exported.err;
+  EXPECT_TRUE(exported.out.starts_with("hf: huggingface in f32, ")) << exported.out;
+  ASSERT_EQ(run("convert-checkpoint", "hf model.gguf").status, 0);
+  ASSERT_EQ(run("convert-checkpoint", "model.gguf back --to checkpoint").status, 0);
+  const std::string expected = run("evaluate", "run text.h5").out;
+  const std::string text = run("generate", "run --prompt '1 and ' -n 20 --temperature 0").out;
+  const auto loss_line = [](const std::string& out) { return out.substr(0, out.find("\n[")); };
+  for (const std::string model : {"hf", "model.gguf", "back"}) {
+    const Outcome evaluated = run("evaluate", model + " text.h5");
+    EXPECT_EQ(loss_line(evaluated.out), loss_line(expected)) << model << evaluated.err;
+    EXPECT_EQ(run("generate", model + " --prompt '1 and ' -n 20 --temperature 0").out, text);
+  }
+  write_text(folder_ / "tuned.yaml", fmt::format(R"(
+run: {{output_dir: {0}/tuned, threads: 1}}
+model: {{init_from: {0}/hf}}
+data: {{sources: [{{path: {0}/text.h5}}]}}
+training: {{steps: 2, batch: 4}}
+evaluation: {{every: 0}}
+)",
+                                                 folder_.path().string()));
+  const Outcome tuned = run("train", "tuned.yaml");
+  EXPECT_EQ(tuned.status, 0) << tuned.err;
+  expect_error("convert-checkpoint", "run hf", "hf: already exists");
+  expect_error("convert-checkpoint", "none other", "none");
+  expect_error("convert-checkpoint", "run other --to onnx", "--to");
+  expect_error("convert-checkpoint", "run other --to checkpoint --dtype bf16",
+               "a checkpoint holds f32");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "other"));
+}
+
 TEST_F(ProgramTest, EvaluateNamesWhatDoesNotFit) {
   ASSERT_EQ(run("train", "run.yaml --set training.steps=5").status, 0);
   ASSERT_EQ(run("prepare-data", "--tokenizer char --split tail -o char.h5 text.txt").status, 0);
