@@ -302,9 +302,10 @@ PrepareSummary prepare(const PrepareConfig& config,
                        const std::function<void(const PrepareProgress&)>& progress) {
   check(config.val_fraction >= 0 && config.val_fraction < 1,
         "the validation fraction is {}; it must be at least 0 and below 1", config.val_fraction);
-  const fs::path folder = fs::absolute(config.output).parent_path();
-  check(fs::is_directory(folder), "cannot write {}: there is no folder {}", config.output.string(),
-        folder.string());
+  fs::path above = fs::absolute(config.output).parent_path();  // what is missing will be made
+  for (std::error_code ignored; !fs::exists(above, ignored);) above = above.parent_path();
+  check(fs::is_directory(above), "cannot write {}: {} is not a folder", config.output.string(),
+        above.string());
   CorpusConfig corpus_config = config.corpus;
   corpus_config.exclude = config.output;
   const Corpus corpus(corpus_config);

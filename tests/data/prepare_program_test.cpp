@@ -116,7 +116,7 @@ TEST_F(PrepareProgram, BadArguments) {
   expect_error(run("a.txt -t byte -o out.h5 --split heads"), "--split");
   expect_error(run("a.txt -t byte -o out.h5 --fast"), "--fast");
   expect_error(run("nope.txt -t byte -o out.h5"), "no file matches 'nope.txt'");
-  expect_error(run("a.txt -t byte -o no/out.h5"), "no folder");
+  expect_error(run("a.txt -t byte -o a.txt/out.h5"), "not a folder");
   expect_error(run("a.txt -t byte -o /proc/out.h5 --val-fraction 0"), "cannot write /proc/out.h5");
 }
 

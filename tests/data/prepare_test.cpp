@@ -251,8 +251,8 @@ TEST_F(Prepare, BadInput) {
   one_document.val_fraction = 1;
   EXPECT_TRUE(contains(error(one_document), "at least 0 and below 1"));
   PrepareConfig nowhere = config({"a.txt"});
-  nowhere.output = folder / "no/out.h5";
-  EXPECT_TRUE(contains(error(nowhere), "there is no folder"));
+  nowhere.output = folder / "a.txt/out.h5";
+  EXPECT_TRUE(contains(error(nowhere), "a.txt is not a folder"));
   EXPECT_EQ(folder.entries().size(), 4u);
 }
 
