@@ -7,8 +7,8 @@
 
 namespace tessera {
 
-// Throws Error when the data of `loader` was prepared with another tokenizer than the model at
-// `path`, as far as that one is known.
+// Throws Error when the tokens of `loader` are not those of the tokenizer (see same_tokens) of the
+// model at `path`, as far as that one is known.
 void check_tokenizer_of(const std::filesystem::path& path, const Loader& loader);
 
 // Sets the weights (masters and working copies) from the model at `path`; moments stay as they are.
