@@ -35,11 +35,23 @@ const ChatForm& form_named(std::string_view name) {
   return *found;
 }
 
+// White space to Python, whose strip() and Jinja's trim the references use.
+bool is_space(uint32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
 std::string_view stripped(std::string_view text) {
-  constexpr const char* kSpace = " \t\r\n\f\v";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
+  size_t begin = text.size(), end = 0;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Sequence next = first_utf8(text.substr(at));
+    const bool space = next.kind == Utf8Sequence::Kind::valid && is_space(next.code_point);
+    if (!space) begin = std::min(begin, at);
+    at += next.length;
+    if (!space) end = at;
+  }
+  return begin < end ? text.substr(begin, end - begin) : std::string_view();
 }
 
 bool is_special(const Vocabulary::Token& token) {

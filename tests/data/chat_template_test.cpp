@@ -119,6 +119,14 @@ TEST(ChatTemplate, APromptEndsWhereTheAssistantAnswers) {
             "<|start_header_id|>assistant<|end_header_id|>\n\n");
 }
 
+TEST(ChatTemplate, Llama3StripsTheSpacesOfUnicode) {
+  const MarkedTokenizer tokenizer(kLlama3);
+  const Conversation talk = {{Role::user, "\u00a0\u3000a\u00a0b\u2003\u0085\x1f"},
+                             {Role::assistant, "\u200bzero width is none\u2028"}};
+  EXPECT_EQ(encode("llama3", tokenizer, talk).loss, "\u200bzero width is none<|eot_id|>");
+  EXPECT_TRUE(contains(encode("llama3", tokenizer, talk).all, "\n\na\u00a0b<|eot_id|>"));
+}
+
 // Whoever writes a message cannot end its turn.
 TEST(ChatTemplate, TextOfMessagesIsNeverASpecialToken) {
   const MarkedTokenizer tokenizer({"<|im_start|>", "<|im_end|>", "<|other|>"});
