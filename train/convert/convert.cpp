@@ -5,6 +5,8 @@
 #include "model/formats/gguf.h"
 #include "model/formats/huggingface.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/convert/gguf_tokenizer.h"
+#include "train/convert/special_tokens.h"
 #include "train/convert/tokenizer_files.h"
 
 namespace tessera {

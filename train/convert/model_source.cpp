@@ -6,6 +6,7 @@
 #include "model/formats/huggingface.h"
 #include "model/formats/llama2c.h"
 #include "train/convert/checkpoint_weights.h"
+#include "train/convert/special_tokens.h"
 #include "train/convert/tokenizer_files.h"
 
 namespace tessera {
