@@ -215,10 +215,14 @@ struct EvaluationSection {
 struct LoggingConfig {
   int64_t every = 10;
   bool console = true;
+  bool tensorboard = true;
+  bool report = true;
 
   void visit(auto&& v) {
     v("every", every, "steps between lines that stay on the screen", at_least(1));
     v("console", console, "false: report to files only");
+    v("tensorboard", tensorboard, "write the scalars of metrics.jsonl for TensorBoard as well");
+    v("report", report, "draw report.html at every checkpoint and at the end");
   }
 };
 

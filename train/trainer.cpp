@@ -7,6 +7,7 @@
 #include "kernels/linear/cublaslt.h"
 #include "model/flops.h"
 #include "train/init_from.h"
+#include "train/report/report.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 
@@ -45,9 +46,11 @@ void Trainer::run() {
     if (due(config_.evaluation.every) || (finished() && config_.evaluation.every > 0)) evaluate();
     if (due(config_.checkpoint.every) || (finished() && config_.checkpoint.at_end))
       save_checkpoint();
+    if (due(config_.checkpoint.every) && !finished()) draw_report();
   }
+  if (stop_.received() && !finished()) save_checkpoint();
+  draw_report();
   if (stop_.received() && !finished()) {
-    save_checkpoint();
     console_.say(fmt::format("stopped by signal {} after step {}; continue with --resume",
                              stop_.received(), step_));
   } else {
@@ -95,6 +98,7 @@ void Trainer::report(const StepResult& result, double seconds) {
   record.peak_bytes = ctx_.ledger().peak();
   record.peak_by_tag = ctx_.ledger().peak_by_tag();
   metrics_->write(record);
+  if (tensorboard_) tensorboard_->write(record);
   if (config_.logging.console)
     console_.step(record, due(config_.logging.every) || step_ == 1 || finished());
 }
@@ -113,6 +117,7 @@ void Trainer::evaluate() {
   record.loss = sum / double(std::max<int64_t>(1, targets));
   record.seconds = seconds_since(begin);
   metrics_->write(record);
+  if (tensorboard_) tensorboard_->write(record);
   if (config_.logging.console) console_.evaluation(record);
 }
 
@@ -136,6 +141,15 @@ void Trainer::save_checkpoint() {
   }
 }
 
+void Trainer::draw_report() {
+  if (!config_.logging.report) return;
+  try {
+    write_report(folder(), config_.run.name);
+  } catch (const Error& error) {
+    console_.warn(error.what());
+  }
+}
+
 Trainer::Trainer(const RunConfig& config, bool resume)
     : config_(config),
       ctx_(context_options(config)),
@@ -148,6 +162,7 @@ Trainer::Trainer(const RunConfig& config, bool resume)
   if (!resume || !restore()) set_initial_weights();
   write_resolved_config(config);
   metrics_.emplace(folder() / "metrics.jsonl", step_);
+  if (config.logging.tensorboard) tensorboard_.emplace(folder() / "tensorboard", step_);
   if (config.evaluation.every > 0) evaluation_.emplace(open_evaluation(config));
   const DType dtype = compute_options(config).dtype;
   peak_flops_ = device_peak_flops(ctx_, dtype);

@@ -11,6 +11,7 @@
 #include "train/config.h"
 #include "train/metrics/console.h"
 #include "train/metrics/jsonl.h"
+#include "train/metrics/tensorboard.h"
 #include "train/setup.h"
 
 namespace tessera {
@@ -36,6 +37,8 @@ class Trainer {
   void evaluate();
   // A failure is a warning: the run goes on, and the checkpoint before stays.
   void save_checkpoint();
+  // A failure is a warning.
+  void draw_report();
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   bool finished() const { return step_ >= config_.training.steps; }
   std::filesystem::path folder() const { return config_.run.output_dir; }
@@ -49,6 +52,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   Console console_;
   std::optional<MetricsFile> metrics_;
+  std::optional<TensorBoardFile> tensorboard_;
   std::optional<EvaluationReader> evaluation_;
   double peak_flops_ = 0;  // of this machine, in the run's precision
   int64_t step_ = 0, tokens_ = 0;

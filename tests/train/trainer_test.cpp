@@ -27,6 +27,20 @@ TEST_F(TrainerTest, Learns) {
   EXPECT_LT(validation.back(), validation.front());
 }
 
+TEST_F(TrainerTest, LeavesAReportAndTensorBoardsFile) {
+  const auto left = [&](const std::string& run, const std::string& name) {
+    return std::filesystem::exists(folder_ / run / name);
+  };
+  Trainer(config("both"), false).run();
+  EXPECT_TRUE(left("both", "report.html"));
+  EXPECT_TRUE(left("both", "tensorboard"));
+  EXPECT_NE(read_text_file(folder_ / "both" / "report.html").find("in 40 steps"),
+            std::string::npos);
+  Trainer(config("none", {"logging.report=false", "logging.tensorboard=false"}), false).run();
+  EXPECT_FALSE(left("none", "report.html"));
+  EXPECT_FALSE(left("none", "tensorboard"));
+}
+
 TEST_F(TrainerTest, EqualRunsAreEqualBitForBit) {
   Trainer(config("one"), false).run();
   Trainer(config("two"), false).run();
