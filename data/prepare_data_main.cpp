@@ -1,12 +1,9 @@
 // prepare-data: text files to an HDF5 token file.
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <map>
 
 #include "core/program/program.h"
+#include "core/program/progress_line.h"
 #include "core/program/stop_signal.h"
 #include "data/chat_template.h"
 #include "data/prepare.h"
@@ -14,7 +11,6 @@
 namespace {
 
 using namespace tessera;
-using Clock = std::chrono::steady_clock;
 
 constexpr const char* kFooter = R"(
 Each file is one document; in .jsonl files each line is one. Hidden files in folders are left out.
@@ -33,32 +29,13 @@ With --template each line of the .jsonl files is a conversation, and only the re
 {"conversations": [{"from": ..., "value": ...}, ...]}.
 )";
 
-// One line on standard error that is redrawn, on a terminal only.
-class ProgressLine {
- public:
-  explicit ProgressLine(Clock::time_point start) : start_(start) {}
-  ~ProgressLine() {
-    if (shown_) fmt::print(stderr, "\r\033[K");
-  }
-
-  void show(const PrepareProgress& progress) {
-    const auto now = Clock::now();
-    if (!terminal_ || now - last_ < std::chrono::milliseconds(100)) return;
-    last_ = now;
-    shown_ = true;
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    const double percent =
-        100.0 * double(progress.bytes) / double(std::max<uint64_t>(1, progress.total_bytes));
-    fmt::print(stderr, "\r\033[K{} {:.1f} of {:.1f} MB ({:.0f}%), {} tokens, {:.0f} s",
-               progress.stage, double(progress.bytes) * 1e-6, double(progress.total_bytes) * 1e-6,
-               percent, progress.tokens, seconds);
-    std::fflush(stderr);
-  }
-
- private:
-  Clock::time_point start_, last_{};
-  bool terminal_ = isatty(STDERR_FILENO) != 0, shown_ = false;
-};
+void show(ProgressLine& line, const PrepareProgress& progress) {
+  const double percent =
+      100.0 * double(progress.bytes) / double(std::max<uint64_t>(1, progress.total_bytes));
+  line.show("{} {:.1f} of {:.1f} MB ({:.0f}%), {} tokens, {:.0f} s", progress.stage,
+            double(progress.bytes) * 1e-6, double(progress.total_bytes) * 1e-6, percent,
+            progress.tokens, line.seconds());
+}
 
 void print_summary(const PrepareConfig& config, const PrepareSummary& summary, double seconds) {
   const auto line = [](const char* name, const PrepareSummary::Part& part) {
@@ -135,17 +112,15 @@ void declare(CLI::App& app, PrepareConfig& config) {
 void run(const PrepareConfig& config) {
   check(!config.tokenizer.empty() || config.train_vocabulary > 0,
         "--tokenizer is required, or --train-tokenizer with --vocab-size");
-  const auto start = Clock::now();
   StopSignal stop;
-  const PrepareSummary summary = [&] {
-    ProgressLine line(start);
-    return prepare(config, [&](const PrepareProgress& progress) {
-      check(stop.received() == 0, "interrupted by {}; nothing was written",
-            strsignal(stop.received()));
-      line.show(progress);
-    });
-  }();
-  print_summary(config, summary, std::chrono::duration<double>(Clock::now() - start).count());
+  ProgressLine line;
+  const PrepareSummary summary = prepare(config, [&](const PrepareProgress& progress) {
+    check(stop.received() == 0, "interrupted by {}; nothing was written",
+          strsignal(stop.received()));
+    show(line, progress);
+  });
+  line.clear();
+  print_summary(config, summary, line.seconds());
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 // evaluate CHECKPOINT TOKENS.h5: how well a model predicts a token file.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -9,6 +8,7 @@
 
 #include "core/files/file.h"
 #include "core/program/program.h"
+#include "core/program/progress_line.h"
 #include "core/program/stop_signal.h"
 #include "data/output_file.h"
 #include "train/device_option.h"
@@ -96,32 +96,14 @@ EvaluationReader open_reader(const Arguments& arguments, const RunConfig& config
        .max_batches = (arguments.max_tokens + batch_tokens - 1) / batch_tokens});
 }
 
-// One line on standard error that is redrawn, on a terminal only.
-class ProgressLine {
- public:
-  explicit ProgressLine(int64_t batches) : batches_(batches) {}
-  ~ProgressLine() {
-    if (terminal_) fmt::print(stderr, "\r\033[K");
-  }
-  void show(int64_t done) const {
-    if (!terminal_) return;
-    fmt::print(stderr, "\r\033[Kbatch {} of {}", done, batches_);
-    std::fflush(stderr);
-  }
-
- private:
-  int64_t batches_;
-  bool terminal_ = isatty(STDERR_FILENO) != 0;
-};
-
 Evaluation run_evaluation(Context& ctx, const LoadedModel& loaded, const TokenFile& file,
                           EvaluationReader& reader, StopSignal& stop) {
-  const ProgressLine line(reader.batches());
+  ProgressLine line;
   return evaluate(ctx, loaded.model, reader, token_bytes(*file.tokenizer()),
                   loaded.config.memory.loss_chunk, [&](int64_t done) {
                     check(stop.received() == 0, "interrupted after {} of {} batches", done,
                           reader.batches());
-                    line.show(done);
+                    line.show("batch {} of {}", done, reader.batches());
                   });
 }
 

@@ -1,12 +1,10 @@
 // convert-checkpoint INPUT OUTPUT: between our checkpoints and the forms that others read.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
 #include <map>
 
 #include "core/program/program.h"
+#include "core/program/progress_line.h"
 #include "train/convert/convert.h"
 
 namespace tessera {
@@ -44,40 +42,21 @@ void declare(CLI::App& app, Arguments& arguments) {
       ->default_str("5GB");
 }
 
-// On a terminal only, a line that is written over ten times a second.
-class ProgressLine {
- public:
-  void show(uint64_t done, uint64_t total) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!terminal_ || now - shown_ < std::chrono::milliseconds(100)) return;
-    shown_ = now;
-    fmt::print(stderr, "\r{:5.1f}% of {:.2f} GB", 100.0 * double(done) / double(total),
-               double(total) * 1e-9);
-  }
-  void clear() const {
-    if (terminal_) fmt::print(stderr, "\r\033[K");
-  }
-
- private:
-  bool terminal_ = ::isatty(STDERR_FILENO) != 0;
-  std::chrono::steady_clock::time_point shown_;
-};
-
 void run(Arguments& arguments) {
   if (!arguments.to.empty()) arguments.options.to = model_form_named(arguments.to);
   if (!arguments.type.empty()) arguments.options.type = stored_type_named(arguments.type);
   ProgressLine line;
-  const auto begin = std::chrono::steady_clock::now();
-  const ConvertSummary summary =
-      convert_model(arguments.input, arguments.output, arguments.options,
-                    [&](uint64_t done, uint64_t total) { line.show(done, total); });
+  const ConvertSummary summary = convert_model(
+      arguments.input, arguments.output, arguments.options, [&](uint64_t done, uint64_t total) {
+        line.show("{:5.1f}% of {:.2f} GB", 100.0 * double(done) / double(total),
+                  double(total) * 1e-9);
+      });
   line.clear();
   if (!summary.tokenizer_problem.empty())
     fmt::print(stderr, "no tokenizer was converted: {}\n", summary.tokenizer_problem);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   fmt::print("{}: {} in {}, {} weights, {} parameters, {} bytes in {:.1f} s\n", arguments.output,
              name_of(summary.to), name_of(summary.type), summary.tensors, summary.parameters,
-             summary.bytes, seconds.count());
+             summary.bytes, line.seconds());
 }
 
 }  // namespace
