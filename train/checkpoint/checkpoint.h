@@ -1,9 +1,10 @@
 // Checkpoints: a folder of directories `step_N` and a link `latest` to the last one saved. Each
 // holds
-//   rank_0.h5       the tensors, whole; 16- and 8-bit floats as unsigned integers, attribute
-//   `dtype` master.h5       all tensors by name, as links to the rank files config.yaml     the
-//   resolved configuration tokenizer.json  state.json manifest.json   format version, step, tokens,
-//   and sizes, shapes, dtypes and XXH64 checksums
+//   rank_0.h5: the tensors, whole; 16- and 8-bit floats as unsigned integers with an attribute
+//     `dtype`;
+//   master.h5: all tensors by name, as links to the rank files;
+//   config.yaml, the resolved configuration; tokenizer.json; state.json;
+//   manifest.json: format version, step, tokens, and sizes, shapes, dtypes and XXH64 checksums.
 // A name `step_N` exists only for a complete checkpoint that is on the disk and has been read back;
 // until then it is `.step_N.partial-PID`.
 #pragma once
