@@ -52,6 +52,10 @@ struct Vocabulary {
   std::optional<TokenId> begin_of_sequence, end_of_sequence, unknown, padding;
   bool add_begin_of_sequence = false;  // encoders put it first
   bool add_space_prefix = false;       // encoders put a space before the text
+  // SentencePiece's changes of a text: spaces at its ends and all but one of a row are dropped, and
+  // characters are replaced by this table (the model's precompiled_charsmap).
+  bool remove_extra_whitespaces = false;
+  std::string character_map;
 };
 
 struct TextFile {

@@ -157,7 +157,7 @@ void parse_normalizer(std::string_view bytes, SentencePieceModel& model) {
   for (Message message(bytes, "normalizer_spec"); message.next();) {
     if (message.number() == 2) {
       check_character_map(message.text());
-      model.maps_characters = !message.text().empty();
+      model.character_map = message.text();
     }
     if (message.number() == 3) model.add_dummy_prefix = message.integer() != 0;
     if (message.number() == 4) model.remove_extra_whitespaces = message.integer() != 0;

@@ -17,7 +17,7 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
-  bool maps_characters = false;  // has a table of replacements, such as NFKC's
+  std::string character_map;  // a table of replacements, such as NFKC's
   std::string unknown_surface = " \u2047 ";
   std::string begin_piece = "<s>", end_piece = "</s>", padding_piece = "<pad>";
   std::vector<Vocabulary::Token> pieces;  // by id

@@ -35,7 +35,7 @@ bool crosses_words(std::string_view piece) {
 // character) and in pieces of valid UTF-8: the library then changes nothing but spaces, and no
 // piece reaches from one word into the next.
 bool encodes_by_words(const SentencePieceModel& model) {
-  const bool plain = !model.maps_characters && !model.remove_extra_whitespaces &&
+  const bool plain = model.character_map.empty() && !model.remove_extra_whitespaces &&
                      model.escape_whitespaces && !model.whitespace_as_suffix;
   bool has_space = false;
   for (const Vocabulary::Token& piece : model.pieces) {
@@ -143,6 +143,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     result.padding = model_.control(model_.padding_piece);
     result.add_begin_of_sequence = begin_of_sequence().has_value();
     result.add_space_prefix = model_.add_dummy_prefix;
+    result.remove_extra_whitespaces = model_.remove_extra_whitespaces;
+    result.character_map = model_.character_map;
     return result;
   }
 

@@ -52,7 +52,7 @@ struct GgufFile {
 GgufFile parse_gguf(std::span<const std::byte> file, const std::string& where);
 
 using GgufField = std::variant<uint32_t, float, bool, std::string, std::vector<std::string>,
-                               std::vector<float>, std::vector<int32_t>>;
+                               std::vector<float>, std::vector<int32_t>, std::vector<uint8_t>>;
 using GgufMetadata = std::vector<std::pair<std::string, GgufField>>;
 
 // A vector that is no weight.

@@ -12,6 +12,7 @@ const gguf::TypeRow& row_of(StoredType type) {
 
 template <class T>
 constexpr GgufType type_of_value() {
+  if constexpr (std::is_same_v<T, uint8_t>) return GgufType::u8;
   if constexpr (std::is_same_v<T, uint32_t>) return GgufType::u32;
   if constexpr (std::is_same_v<T, int32_t>) return GgufType::i32;
   if constexpr (std::is_same_v<T, float>) return GgufType::f32;

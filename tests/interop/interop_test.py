@@ -53,7 +53,7 @@ CASES = dict(
                                     low_freq_factor=1.0, high_freq_factor=4.0)),
     mistral=(MistralConfig, dict(sliding_window=10)),
     qwen2=(Qwen2Config, dict(head_dim=8, tie_word_embeddings=True)),
-    qwen2_window=(Qwen2Config, dict(use_sliding_window=True, sliding_window=10,
+    qwen2_window=(Qwen2Config, dict(head_dim=8, use_sliding_window=True, sliding_window=10,
                                     max_window_layers=0)),
     qwen3=(Qwen3Config, dict(head_dim=128)),
 )
@@ -186,4 +186,5 @@ def main():
             check_metadata(interop.folder / f"{name}-f32.gguf", model)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -138,6 +138,7 @@ ConvertSummary convert_model(const fs::path& input, const fs::path& output,
       fail("{}: the form of llama2.c is only read", output.string());
   }
   summary.tokenizer_problem = source.tokenizer_problem;
+  if (summary.to == ModelForm::gguf) summary.gguf_limits = gguf_limits(source);
   summary.tensors = int64_t(source.weights->weights().size());
   summary.parameters = parameter_count(source.config.model);
   return summary;

@@ -21,8 +21,9 @@ struct ConvertSummary {
   ModelForm to = ModelForm::checkpoint;
   StoredType type = StoredType::f32;
   int64_t tensors = 0, parameters = 0;
-  uint64_t bytes = 0;             // of tensors
-  std::string tokenizer_problem;  // why the output has no tokenizer; empty where it has
+  uint64_t bytes = 0;                    // of tensors
+  std::string tokenizer_problem;         // why the output has no tokenizer; empty where it has
+  std::vector<std::string> gguf_limits;  // what llama.cpp does otherwise with a GGUF file
 };
 
 // Bytes of tensors written so far, and in all.

@@ -54,6 +54,8 @@ void run(Arguments& arguments) {
   line.clear();
   if (!summary.tokenizer_problem.empty())
     fmt::print(stderr, "no tokenizer was converted: {}\n", summary.tokenizer_problem);
+  for (const std::string& limit : summary.gguf_limits)
+    fmt::print(stderr, "note on llama.cpp: {}\n", limit);
   fmt::print("{}: {} in {}, {} weights, {} parameters, {} bytes in {:.1f} s\n", arguments.output,
              name_of(summary.to), name_of(summary.type), summary.tensors, summary.parameters,
              summary.bytes, line.seconds());

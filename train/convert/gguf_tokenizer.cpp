@@ -64,6 +64,13 @@ void add_vocabulary(const Vocabulary& vocabulary, int64_t model_size, GgufMetada
   } else {
     metadata.emplace_back("tokenizer.ggml.scores", std::move(scores));
     metadata.emplace_back("tokenizer.ggml.add_space_prefix", vocabulary.add_space_prefix);
+    metadata.emplace_back("tokenizer.ggml.remove_extra_whitespaces",
+                          vocabulary.remove_extra_whitespaces);
+  }
+  if (!vocabulary.character_map.empty()) {
+    const std::string& map = vocabulary.character_map;
+    metadata.emplace_back("tokenizer.ggml.precompiled_charsmap",
+                          std::vector<uint8_t>(map.begin(), map.end()));
   }
   if (!vocabulary.pre_tokenizer.empty())
     metadata.emplace_back("tokenizer.ggml.pre", vocabulary.pre_tokenizer);
@@ -102,6 +109,30 @@ GgufMetadata gguf_tokenizer(const ModelSource& source) {
   if (std::string text = chat_template(source); !text.empty())
     metadata.emplace_back("tokenizer.chat_template", std::move(text));
   return metadata;
+}
+
+std::vector<std::string> gguf_limits(const ModelSource& source) {
+  const ModelConfig& model = source.config.model;
+  std::vector<std::string> limits;
+  if (model.sliding_window > 0 && model.sliding_window < model.context) {
+    limits.push_back(
+        fmt::format("it attends to all tokens, not only to the last {}", model.sliding_window));
+  }
+  if (model.qkv_bias && model.heads * model.head_dim != model.width) {
+    limits.push_back(
+        fmt::format("it does not load a Qwen2 whose {} heads of {} are not its width, {}",
+                    model.heads, model.head_dim, model.width));
+  }
+  const auto vocabulary = source.tokenizer ? source.tokenizer->vocabulary() : std::nullopt;
+  if (!vocabulary) return limits;
+  using Kind = Vocabulary::Kind;
+  if (vocabulary->kind == Kind::byte_level_bpe && vocabulary->pre_tokenizer.empty())
+    limits.emplace_back(
+        "it has no name for the rule by which the tokenizer splits text into words");
+  if (vocabulary->kind == Kind::sentencepiece_bpe &&
+      (vocabulary->remove_extra_whitespaces || !vocabulary->character_map.empty()))
+    limits.emplace_back("it does not normalize text as the tokenizer does");
+  return limits;
 }
 
 }  // namespace tessera

@@ -122,6 +122,22 @@ TEST(ConvertTypes, GgufOfQ8IsReadAsItWasRounded) {
   }
 }
 
+TEST(ConvertGguf, SaysWhatLlamaCppDoesOtherwise) {
+  const test::TemporaryFolder folder;
+  const auto limits = [&](const char* model, ModelForm to) {
+    const fs::path output = folder / fmt::format("{}-{}.gguf", model, name_of(to));
+    return convert_model(test::golden_folder() / model, output, {.to = to}, [](auto...) {})
+        .gguf_limits;
+  };
+  EXPECT_TRUE(limits("llama", ModelForm::gguf).empty());
+  EXPECT_TRUE(limits("mistral", ModelForm::huggingface).empty());
+  const auto mistral = limits("mistral", ModelForm::gguf), qwen2 = limits("qwen2", ModelForm::gguf);
+  ASSERT_EQ(mistral.size(), 1u);
+  EXPECT_TRUE(contains(mistral[0], "attends to all tokens"));
+  ASSERT_EQ(qwen2.size(), 1u);
+  EXPECT_TRUE(contains(qwen2[0], "4 heads of 8 are not its width, 16"));
+}
+
 TEST(ConvertErrors, NameFileAndRemedyAndWriteNothing) {
   const test::TemporaryFolder folder;
   const fs::path golden = test::golden_folder() / "llama";
