@@ -24,8 +24,9 @@ std::vector<EvaluationFile> open_files(const EvaluationConfig& config) {
     TokenFile file(path);
     const uint64_t tokens = file.token_count(config.split);
     if (longest.empty() || tokens > most) most = tokens, longest = path.string();
-    const uint64_t windows = tokens == 0 ? 0 : (tokens - 1) / uint64_t(config.context);
-    if (windows > 0) files.push_back({std::move(file), windows});
+    if (tokens <= uint64_t(config.context)) continue;
+    const uint64_t windows = (tokens - 1 - uint64_t(config.context)) / uint64_t(config.stride) + 1;
+    files.push_back({std::move(file), windows});
   }
   check(!files.empty(),
         "{} has {} {} tokens, fewer than the {} of one sample (context {} + 1); prepare it with "
@@ -46,15 +47,20 @@ struct EvaluationReader::Impl {
     samples = std::min(windows, batches * per_batch);
   }
 
-  void add(uint64_t sample, BatchBuilder& builder) {
-    if (sample >= samples) return builder.add_padding();
+  // Returns how many targets at the window's beginning an earlier window has.
+  int64_t add(uint64_t sample, BatchBuilder& builder) {
+    if (sample >= samples) {
+      builder.add_padding();
+      return 0;
+    }
     auto window = uint64_t((unsigned __int128)sample * windows / samples);
     auto file = files.begin();
     while (window >= file->windows) window -= (file++)->windows;
-    const uint64_t begin = window * uint64_t(config.context);
+    const uint64_t begin = window * uint64_t(config.stride);
     layout_range(file->file, config.split, {begin, begin + uint64_t(config.context) + 1},
                  config.document_mask, layout);
     builder.add(file->file, config.split, layout);
+    return window == 0 ? 0 : config.context - config.stride;
   }
 
   EvaluationConfig config;
@@ -74,7 +80,11 @@ EvaluationReader::EvaluationReader(const EvaluationConfig& config) {
         config.batch, config.context);
   check(config.ranks >= 1 && config.rank >= 0 && config.rank < config.ranks,
         "rank {} of {} is out of range", config.rank, config.ranks);
-  impl_ = std::make_unique<Impl>(config);
+  EvaluationConfig whole = config;
+  if (whole.stride == 0) whole.stride = whole.context;
+  check(whole.stride >= 1 && whole.stride <= whole.context,
+        "a stride of {} tokens is not between 1 and the context, {}", whole.stride, whole.context);
+  impl_ = std::make_unique<Impl>(whole);
 }
 EvaluationReader::~EvaluationReader() = default;
 EvaluationReader::EvaluationReader(EvaluationReader&&) noexcept = default;
@@ -86,8 +96,12 @@ bool EvaluationReader::next(Batch& batch) {
   const uint64_t first =
       (impl.batch++ * uint64_t(config.ranks) + uint64_t(config.rank)) * uint64_t(config.batch);
   BatchBuilder builder(config.batch, config.context, config.document_mask);
-  for (int64_t i = 0; i < config.batch; ++i) impl.add(first + uint64_t(i), builder);
+  std::vector<int64_t> known(size_t(config.batch));
+  for (int64_t i = 0; i < config.batch; ++i)
+    known[size_t(i)] = impl.add(first + uint64_t(i), builder);
   batch = builder.finish();
+  for (int64_t i = 0; i < config.batch; ++i)
+    std::fill_n(batch.targets.begin() + i * config.context, known[size_t(i)], kIgnoreTarget);
   return true;
 }
 

@@ -100,15 +100,17 @@ struct EvaluationConfig {
   std::vector<std::filesystem::path> files;
   Split split = Split::val;
   int64_t context = 0;
+  int64_t stride = 0;  // from a window's first token to the next one's, <= context; 0: context
   bool document_mask = false;
   int64_t batch = 0;        // samples per batch and rank
   int64_t max_batches = 0;  // 0: the whole split
   int rank = 0, ranks = 1;
 };
 
-// Goes through a split in order, in windows that do not overlap. With a limit the windows are
-// spread evenly over the whole split. Every rank gets the same number of batches of [batch,
-// context]; rows beyond the last window have only kIgnoreTarget targets, so a mean over
+// Goes through a split in order. Windows overlap where the stride is below the context; a window
+// then has only the targets that the one before it had not, so each is predicted once. With a limit
+// the windows are spread evenly over the whole split. Every rank gets the same number of batches of
+// [batch, context]; rows beyond the last window have only kIgnoreTarget targets, so a mean over
 // target_count() is exact.
 class EvaluationReader {
  public:

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "core/config/scalar.h"
 #include "core/files/file.h"
 #include "core/program/program.h"
 #include "core/program/progress_line.h"
@@ -28,6 +29,7 @@ its document with data.document_mask.
 
 Examples:
   evaluate runs/mine runs/data/mine.h5
+  evaluate runs/mine runs/data/mine.h5 --stride 512 --max-tokens 1M
   evaluate runs/mine runs/data/mine.h5 --context 8K --set model.rope.scaling=yarn \
     --set model.rope.factor=4 --set model.rope.original_context=2K --json mine_8k.json
 )";
@@ -35,8 +37,8 @@ Examples:
 struct Arguments {
   std::filesystem::path checkpoint, tokens, json;
   Split split = Split::val;
-  std::string context;
-  int64_t batch = 1, max_tokens = 0;
+  std::string context, stride, max_tokens;
+  int64_t batch = 1;
   std::vector<std::string> overrides;
   DType precision = DType::f32;
   RunSection run;
@@ -53,13 +55,15 @@ void declare(CLI::App& app, Arguments& arguments) {
                       std::map<std::string, Split>{{"val", Split::val}, {"train", Split::train}})
                       .description("{val,train}"));
   app.add_option("--context", arguments.context, "tokens of a window; by default the model's");
+  app.add_option(
+      "--stride", arguments.stride,
+      "tokens from a window to the next; below the context they overlap, and a token is "
+      "predicted once, with at least context - stride before it; by default the context");
   app.add_option("--batch", arguments.batch, "windows at a time")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   app.add_option("--max-tokens", arguments.max_tokens,
-                 "about so many, in batches spread over the split; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+                 "predict about so many, in batches spread over the split; 0 (default): all");
   app.add_option("--set", arguments.overrides,
                  "a key of the model's configuration that its weights leave open: model.rope.*, "
                  "model.sliding_window, attention.*, data.document_mask; may be repeated")
@@ -85,15 +89,34 @@ void check_tokenizer(const TokenFile& file, const LoadedModel& model, const Argu
   check_vocabulary(file, model.config.model.vocab_size);
 }
 
+// "4096", "64K", "1M"; `otherwise` where the option is not given.
+int64_t token_count(const char* option, const std::string& text, int64_t otherwise) {
+  if (text.empty()) return otherwise;
+  int64_t count = 0;
+  const auto problem = fields::parse_integer_as({text}, tokens(0), count);
+  check(!problem, "{}: {}", option, problem.value_or(""));
+  return count;
+}
+
+int64_t stride_of(const Arguments& arguments, const RunConfig& config) {
+  const int64_t context = config.model.context;
+  const int64_t stride = token_count("--stride", arguments.stride, context);
+  check(stride >= 1 && stride <= context, "--stride {}: it is not between 1 and the context, {}",
+        stride, context);
+  return stride;
+}
+
 EvaluationReader open_reader(const Arguments& arguments, const RunConfig& config) {
-  const int64_t batch_tokens = arguments.batch * config.model.context;
+  const int64_t stride = stride_of(arguments, config);
+  const int64_t most = token_count("--max-tokens", arguments.max_tokens, 0);
   return EvaluationReader(
       {.files = {arguments.tokens},
        .split = arguments.split,
        .context = config.model.context,
+       .stride = stride,
        .document_mask = config.data.document_mask,
        .batch = arguments.batch,
-       .max_batches = (arguments.max_tokens + batch_tokens - 1) / batch_tokens});
+       .max_batches = most == 0 ? 0 : (most - 1) / (arguments.batch * stride) + 1});
 }
 
 Evaluation run_evaluation(Context& ctx, const LoadedModel& loaded, const TokenFile& file,
@@ -136,6 +159,7 @@ nlohmann::ordered_json to_json(const Evaluation& result, const LoadedModel& load
                                  {"token_file", arguments.tokens.string()},
                                  {"split", split_name(arguments.split)},
                                  {"context", loaded.config.model.context},
+                                 {"stride", stride_of(arguments, loaded.config)},
                                  {"document_mask", loaded.config.data.document_mask},
                                  {"windows", result.windows},
                                  {"tokens", result.targets},

@@ -129,7 +129,8 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
                          const StepOptions& options) {
   StepResult result;
   for (const Batch& batch : micro_batches) result.targets += batch.target_count();
-  check(result.targets > 0, "step: no token of the batch has a target; use a longer context");
+  // The mean over no target is NaN in PyTorch, and with it the weights. Here nothing is learned.
+  if (result.targets == 0) return result;
   const LossOptions loss{.ignore_index = kIgnoreTarget,
                          .z_loss = options.z_loss,
                          .scale = 1.0 / double(result.targets),

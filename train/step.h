@@ -35,7 +35,8 @@ class NonFiniteError : public Error {
 DeviceBatch upload(Context& ctx, const Batch& batch);
 
 // Forward and backward over the micro-batches (gradients add up; each target counts the same),
-// clipping, update. On NonFiniteError the parameters are those of before.
+// clipping, update. Without a target nothing changes. On NonFiniteError the parameters are those of
+// before.
 StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
                          std::span<const Batch> micro_batches, double lr,
                          const StepOptions& options);

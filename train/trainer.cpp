@@ -50,6 +50,10 @@ void Trainer::run() {
   }
   if (stop_.received() && !finished()) save_checkpoint();
   draw_report();
+  if (steps_without_targets_ > 0) {
+    console_.warn(
+        fmt::format("{} of the steps had no token that carries loss", steps_without_targets_));
+  }
   if (stop_.received() && !finished()) {
     console_.say(fmt::format("stopped by signal {} after step {}; continue with --resume",
                              stop_.received(), step_));
@@ -81,6 +85,15 @@ StepResult Trainer::step() {
 }
 
 void Trainer::report(const StepResult& result, double seconds) {
+  if (result.targets == 0) {
+    if (steps_without_targets_++ == 0) {
+      console_.warn(fmt::format(
+          "step {}: no token of its batch carries loss, so nothing was learned; a larger batch or "
+          "a longer context has more responses",
+          step_));
+    }
+    return;
+  }
   StepRecord record;
   record.step = step_;
   record.tokens = tokens_;

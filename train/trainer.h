@@ -57,6 +57,7 @@ class Trainer {
   double peak_flops_ = 0;  // of this machine, in the run's precision
   int64_t step_ = 0, tokens_ = 0;
   int64_t saved_step_ = -1;
+  int64_t steps_without_targets_ = 0;
 };
 
 }  // namespace tessera

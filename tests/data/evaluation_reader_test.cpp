@@ -72,6 +72,36 @@ TEST_F(Evaluation, PaddingPredictsNothing) {
   EXPECT_EQ(batch.targets[0], 1);
 }
 
+// With a stride every target of the windows is there once, and has at least context - stride tokens
+// before it.
+TEST_F(Evaluation, StridesPredictEveryTokenOnce) {
+  for (int64_t stride : {1, 3, 10}) {
+    EvaluationConfig overlapping = config();
+    overlapping.stride = stride;
+    EvaluationReader reader(overlapping);
+    std::vector<int32_t> targets;
+    for (Batch batch; reader.next(batch);) {
+      for (size_t i = 0; i < batch.targets.size(); ++i) {
+        if (batch.targets[i] == kIgnoreTarget) continue;
+        targets.push_back(batch.targets[i]);
+        const bool first =
+            batch.targets[i] <= 10 || (batch.targets[i] > 1000 && batch.targets[i] <= 1010);
+        EXPECT_GE(batch.positions[i], first ? 0 : 10 - stride);
+      }
+    }
+    // a has 106 tokens and b 52; windows are whole.
+    std::vector<int32_t> expected(size_t(95 / stride * stride + 10));
+    std::iota(expected.begin(), expected.end(), 1);
+    std::vector<int32_t> of_b(size_t(41 / stride * stride + 10));
+    std::iota(of_b.begin(), of_b.end(), 1001);
+    expected.insert(expected.end(), of_b.begin(), of_b.end());
+    EXPECT_EQ(targets, expected) << stride;
+  }
+  EvaluationConfig wrong = config();
+  wrong.stride = 11;
+  EXPECT_TRUE(contains(error_of([&] { EvaluationReader reader(wrong); }), "stride of 11"));
+}
+
 TEST_F(Evaluation, ALimitSpreadsTheWindows) {
   EvaluationConfig limited = config();
   limited.batch = 5;

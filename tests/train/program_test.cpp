@@ -162,6 +162,12 @@ TEST_F(ProgramTest, Evaluates) {
               1e-9);
   const Outcome few = run("evaluate", "run text.h5 --max-tokens 100 --split train");
   EXPECT_TRUE(few.out.starts_with("128 tokens in 4 windows")) << few.out << few.err;
+  // 64 windows that have 16 targets each, and the first one 32.
+  const Outcome strides = run("evaluate", "run text.h5 --max-tokens 1K --stride 16 --split train");
+  EXPECT_TRUE(strides.out.starts_with("1040 tokens in 64 windows")) << strides.out << strides.err;
+  EXPECT_TRUE(
+      contains(run("evaluate", "run text.h5 --stride 33").err, "between 1 and the context"));
+  EXPECT_TRUE(contains(run("evaluate", "run text.h5 --max-tokens 1X").err, "expected an integer"));
 }
 
 // What a model was published as evaluates, generates and is learned from like the run itself.

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 
+#include "core/transfer.h"
 #include "tests/train/support.h"
 #include "train/generator.h"
 #include "train/load_model.h"
@@ -134,6 +136,39 @@ TEST_F(TrainerTest, RefusesWhatWouldLoseOrMixRuns) {
   EXPECT_TRUE(test::contains(
       test::error_of([&] { Trainer(config("new", {"model.vocab_size=200"}), false); }), "257"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
+}
+
+// Windows of a long prompt carry no loss: such a step learns nothing, and training goes on.
+TEST_F(TrainerTest, StepsWithoutATargetChangeNothing) {
+  const std::string prompt(400, 'x');
+  std::string lines;
+  for (int i = 0; i < 12; ++i)
+    lines += fmt::format("{{\"prompt\": \"{}\", \"response\": \"ok\"}}\n", prompt);
+  test::write_text(folder_ / "chat.jsonl", lines);
+  PrepareConfig prepared;
+  prepared.corpus.inputs = {(folder_ / "chat.jsonl").string()};
+  prepared.output = folder_ / "chat.h5";
+  prepared.tokenizer = "byte";
+  prepared.val_fraction = 0;
+  prepared.instruction = InstructionConfig{.chat_template = "plain"};
+  prepare(prepared, [](const PrepareProgress&) {});
+  const std::string data = "data.sources=[{path: " + (folder_ / "chat.h5").string() + "}]";
+  Trainer(config("run", {data, "training.batch=1", "evaluation.every=0", "checkpoint.every=1"}),
+          false)
+      .run();
+  const std::vector<double> steps = metric("run", "step");
+  EXPECT_GT(steps.size(), 0u);
+  EXPECT_LT(steps.size(), 20u);  // about one window in 12 has a response
+  Context ctx({.threads = 1});
+  const auto weights = [&](int step) {
+    const auto path = folder_ / "run" / "checkpoints" / fmt::format("step_{}", step);
+    const LoadedModel loaded = load_model(ctx, path, DType::f32);
+    return to_vector<float>(loaded.model.parameters().front().value());
+  };
+  for (int step = 2; step <= 40; ++step) {
+    const bool learned = std::ranges::find(steps, double(step)) != steps.end();
+    EXPECT_EQ(weights(step) != weights(step - 1), learned) << step;
+  }
 }
 
 TEST_F(TrainerTest, ANonFiniteLossStopsWithTheNameOfTheTensor) {
