@@ -15,8 +15,8 @@ struct HostileResult {
 // Reads `count` mutations of the file `name` of the model in `folder`: cut off, bits flipped, bytes
 // or 64-bit numbers replaced, parts repeated or removed, digits of its text changed. The folder is
 // copied; mutation i depends on (name, i) alone. Fails the running test where a reading throws
-// something else than Error of one line, or allocates a block larger than the file and a small
-// rest.
+// something else than Error of one line, or allocates a block larger than the model's files (or
+// 512 bytes, where these are shorter).
 HostileResult read_mutations(const std::filesystem::path& folder, const std::string& name,
                              int64_t count);
 
