@@ -43,6 +43,8 @@ struct Refusal {
   AttentionCase problem = {.segments = {{32, 32}, {32, 32}}, .q_heads = 2};
   DType dtype = DType::bf16;
   ContextOptions context = {.device = Device::meta, .planned = Device::cuda};
+
+  friend void PrintTo(const Refusal& refusal, std::ostream* out) { *out << refusal.name; }
 };
 
 const auto kNoChange = [](DeviceAttention&) {};

@@ -10,6 +10,12 @@
 #include "kernels/launch/cpu/parallel.h"
 #include "tests/kernels/simd_functions.h"
 
+namespace tessera {
+static void PrintTo(Isa isa, std::ostream* out) {
+  *out << isa_name(isa);
+}
+}  // namespace tessera
+
 namespace tessera::test {
 namespace {
 

@@ -43,6 +43,8 @@ std::string error_after(const Change& change) {
 struct Published {
   const char* preset;
   int64_t parameters;
+
+  friend void PrintTo(const Published& p, std::ostream* out) { *out << p.preset; }
 };
 
 class PresetTest : public testing::TestWithParam<Published> {};

@@ -161,12 +161,17 @@ void expect_close(const LlamaSpec& spec, const ComputeOptions& options, double b
   }
 }
 
+using Positions = LlamaSpec::Positions;
+
 struct Case {
+  const char* name;
   bool tied, extras;
   AttentionBackend attention;
   bool recompute;
-  LlamaSpec::Positions positions = LlamaSpec::Positions::rope;
+  Positions positions = Positions::rope;
   bool sink = false;
+
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
 class LlamaTest : public testing::TestWithParam<Case> {
@@ -201,14 +206,16 @@ TEST_P(LlamaTest, Bf16GradientsAreNearTheReference) {
 INSTANTIATE_TEST_SUITE_P(
     Variants, LlamaTest,
     testing::Values(
-        Case{false, false, AttentionBackend::flash, false},
-        Case{true, false, AttentionBackend::flash, true},
-        Case{false, true, AttentionBackend::flash, true},
-        Case{true, true, AttentionBackend::standard, false},
-        Case{false, false, AttentionBackend::flash, true, LlamaSpec::Positions::alibi, false},
-        Case{false, true, AttentionBackend::flash, true, LlamaSpec::Positions::rope, true},
-        Case{true, false, AttentionBackend::standard, false, LlamaSpec::Positions::alibi, true},
-        Case{false, false, AttentionBackend::flash, false, LlamaSpec::Positions::none, false}));
+        Case{"plain", false, false, AttentionBackend::flash, false},
+        Case{"tied_recomputed", true, false, AttentionBackend::flash, true},
+        Case{"extras_recomputed", false, true, AttentionBackend::flash, true},
+        Case{"tied_extras_standard", true, true, AttentionBackend::standard, false},
+        Case{"alibi", false, false, AttentionBackend::flash, true, Positions::alibi, false},
+        Case{"extras_sink", false, true, AttentionBackend::flash, true, Positions::rope, true},
+        Case{"tied_alibi_sink_standard", true, false, AttentionBackend::standard, false,
+             Positions::alibi, true},
+        Case{"no_positions", false, false, AttentionBackend::flash, false, Positions::none, false}),
+    [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Llama, RecomputingBlocksChangesNoBit) {
   for (const DType dtype : {DType::f32, DType::bf16}) {

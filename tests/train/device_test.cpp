@@ -110,6 +110,8 @@ TEST(UploadTest, RefusesDocumentsThatDoNotFollowEachOther) {
 struct Case {
   const char* name;
   std::vector<std::string> overrides;
+
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
 class SimtTrainingTest : public testing::TestWithParam<Case> {};

@@ -12,6 +12,8 @@ namespace {
 struct Case {
   const char* name;
   std::vector<std::string> overrides;
+
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
 constexpr const char* kBase = R"(

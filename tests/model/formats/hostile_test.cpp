@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 struct Case {
   std::string name;  // of the test
   std::string model, file;
+
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
 int64_t mutations() {
