@@ -5,18 +5,25 @@
 #   - by g++ for the emulator (TESSERA_SIMT), object library NAME_simt;
 #   - by nvcc (TESSERA_HAS_CUDA), object library NAME_cuda: FILES for sm_80 and sm_90a, with PTX for
 #     newer GPUs; SM90 files, which use Hopper's instructions, for sm_90a alone;
-#   - by g++ with race instrumentation, object library NAME_race, built only for race tests.
+#   - by g++ with race instrumentation, object library NAME_race, built only for race tests;
+#   - by g++ with AddressSanitizer, object library NAME_asan, built only for its tests.
 #   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for
 #   kernels/launch/gpu/dispatch.h.
 # tessera_race_test(NAME SOURCES ... [LINK ...] RACE library ...): the tests of SOURCES for device
 #   simt (their names end in /simt) and of suites named ...Race, once more, with the instrumented
 #   kernels of the libraries after RACE. They come before the libraries in the link, so that the
 #   linker takes no other copies.
+# tessera_asan_test(NAME SOURCES ... [LINK ...] ASAN library ...): tests with kernels that
+#   AddressSanitizer and UndefinedBehaviorSanitizer watch, in a build that is otherwise without.
+#   Instances named Cases run only when the program is called without ctest.
 
 option(TESSERA_SIMT "the simt device: kernels on the CPU, by an emulator" ${TESSERA_TESTS})
 
 set(TESSERA_NVCC_FLAGS --expt-relaxed-constexpr -Xptxas=-v -Xcompiler=-Wall,-Wextra
     -DFMT_USE_CONSTEXPR=1)  # fmt 9 distrusts nvcc
+# All of a line's errors end the program; -O1 compiles in half the time.
+set(TESSERA_ASAN_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer -O1 -g1)
 set(TESSERA_SM80 -gencode=arch=compute_80,code=[sm_80,compute_80])
 set(TESSERA_SM90 -gencode=arch=compute_90a,code=sm_90a)
 
@@ -58,7 +65,11 @@ function(tessera_gpu_sources name)
     target_include_directories(${name}_race PRIVATE ${PROJECT_SOURCE_DIR})
     # The checks throw from where the compiler sees no call.
     target_compile_options(${name}_race PRIVATE -fsanitize=thread -fnon-call-exceptions -g1)
-    foreach(objects ${name}_simt ${name}_race)
+    add_library(${name}_asan OBJECT EXCLUDE_FROM_ALL ${host_sources})
+    target_link_libraries(${name}_asan PRIVATE fmt::fmt)
+    target_include_directories(${name}_asan PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_options(${name}_asan PRIVATE ${TESSERA_ASAN_FLAGS})
+    foreach(objects ${name}_simt ${name}_race ${name}_asan)
       target_compile_definitions(${objects} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::simt)
       target_compile_options(${objects} PRIVATE -Wno-unknown-pragmas -Wno-psabi)
     endforeach()
@@ -94,4 +105,21 @@ function(tessera_race_test name)
                                         GTest::gtest_main)
   gtest_discover_tests(${name} TEST_PREFIX race. TEST_FILTER */simt:*/simt/*:*Race.*
                        DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS race)
+endfunction()
+
+function(tessera_asan_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;ASAN" ${ARGN})
+  if(NOT TESSERA_SIMT)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES} $<TARGET_OBJECTS:tessera_simt_asan>)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  foreach(library IN LISTS ARG_ASAN)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${library}_asan>)
+  endforeach()
+  target_compile_options(${name} PRIVATE ${TESSERA_ASAN_FLAGS} -Wno-unknown-pragmas)
+  target_link_options(${name} PRIVATE -fsanitize=address,undefined)
+  target_link_libraries(${name} PRIVATE tessera_options ${ARG_LINK} GTest::gtest_main)
+  gtest_discover_tests(${name} TEST_PREFIX asan. TEST_FILTER -Cases/* DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 600 LABELS asan)
 endfunction()

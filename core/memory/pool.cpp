@@ -5,6 +5,13 @@
 
 #include "core/check.h"
 
+// NOLINTBEGIN: the names are the compiler's. Null in programs without AddressSanitizer.
+extern "C" {
+[[gnu::weak]] void __asan_poison_memory_region(const volatile void* begin, size_t bytes);
+[[gnu::weak]] void __asan_unpoison_memory_region(const volatile void* begin, size_t bytes);
+}
+// NOLINTEND
+
 namespace tessera {
 namespace {
 
@@ -18,28 +25,39 @@ std::string mebibytes(size_t bytes) {
 
 }  // namespace
 
+MemoryPool::MemoryPool(std::unique_ptr<SegmentAllocator> segments)
+    : segments_(std::move(segments)),
+      guard_(__asan_poison_memory_region && device() == Device::simt ? kGranule : 0) {}
+
 MemoryPool::~MemoryPool() {
-  for (auto [segment, bytes] : owned_) segments_->release(segment, bytes);
+  for (auto [segment, bytes] : owned_) release_segment(segment, bytes);
+}
+
+void MemoryPool::release_segment(std::byte* segment, size_t bytes) {
+  if (guard_) __asan_unpoison_memory_region(segment, bytes);
+  segments_->release(segment, bytes);
 }
 
 std::byte* MemoryPool::allocate(size_t bytes, MemoryTag tag) {
-  const size_t size = block_bytes(bytes);
+  const size_t size = block_bytes(bytes), taken = size + guard_;
   if (size == 0) return nullptr;
-  auto fit = free_by_size_.lower_bound({size, nullptr});
+  auto fit = free_by_size_.lower_bound({taken, nullptr});
   if (fit == free_by_size_.end()) {
-    add_segment(size, tag);
-    fit = free_by_size_.lower_bound({size, nullptr});
+    add_segment(taken, tag);
+    fit = free_by_size_.lower_bound({taken, nullptr});
   }
   const auto [found, block] = *fit;
   free_by_size_.erase(fit);
   free_by_address_.erase(block);
-  if (found > size) {
-    free_by_size_.insert({found - size, block + size});
-    free_by_address_[block + size] = found - size;
+  if (found > taken) {
+    free_by_size_.insert({found - taken, block + taken});
+    free_by_address_[block + taken] = found - taken;
   }
   in_use_[block] = {size, tag};
   ledger_.add(tag, int64_t(size));
+  if (guard_) __asan_unpoison_memory_region(block, size);
   if (poison_) segments_->fill(block, std::byte{0xFF}, size);
+  if (guard_) __asan_poison_memory_region(block + bytes, taken - bytes);
   return block;
 }
 
@@ -48,7 +66,8 @@ void MemoryPool::release(std::byte* block, size_t bytes, MemoryTag tag) {
   if (size == 0) return;
   in_use_.erase(block);
   ledger_.remove(tag, int64_t(size));
-  insert_free(block, size);
+  if (guard_) __asan_poison_memory_region(block, size);
+  insert_free(block, size + guard_);
 }
 
 void MemoryPool::retag(std::byte* block, size_t bytes, MemoryTag from, MemoryTag to) {
@@ -67,6 +86,7 @@ void MemoryPool::add_segment(size_t bytes, MemoryTag tag) {
     segment = segments_->allocate(size);
   }
   if (!segment) fail_for_lack_of(bytes, tag);
+  if (guard_) __asan_poison_memory_region(segment, size);
   owned_.emplace_back(segment, size);
   reserved_ += size;
   free_by_size_.insert({size, segment});
@@ -80,7 +100,7 @@ void MemoryPool::release_free_segments() {
     if (free == free_by_address_.end() || free->second != size) return false;
     free_by_size_.erase({size, begin});
     free_by_address_.erase(free);
-    segments_->release(begin, size);
+    release_segment(begin, size);
     reserved_ -= size;
     return true;
   });

@@ -28,8 +28,7 @@ class MemoryPool {
   static constexpr size_t kGranule =
       64;  // bytes; every block is a multiple of it and aligned to it
 
-  explicit MemoryPool(std::unique_ptr<SegmentAllocator> segments)
-      : segments_(std::move(segments)) {}
+  explicit MemoryPool(std::unique_ptr<SegmentAllocator> segments);
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
@@ -65,12 +64,16 @@ class MemoryPool {
   };
 
   void add_segment(size_t bytes, MemoryTag tag);
+  void release_segment(std::byte* segment, size_t bytes);
   // Gives segments of which no block is in use back to the system.
   void release_free_segments();
   [[noreturn]] void fail_for_lack_of(size_t bytes, MemoryTag tag) const;
   void insert_free(std::byte* block, size_t bytes);
 
   std::unique_ptr<SegmentAllocator> segments_;
+  // Bytes behind each block, not in the ledger, that AddressSanitizer guards like all free ones:
+  // for the kernels of `simt`, in programs that are linked with it. Else 0.
+  size_t guard_ = 0;
   Ledger ledger_;
   std::vector<std::pair<std::byte*, size_t>> owned_;
   FreeBySize free_by_size_;

@@ -1,13 +1,12 @@
 // The flash-attention kernels of GPUs against the reference, on every GPU device of the build.
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "core/transfer.h"
 #include "kernels/attention/gpu.h"
 #include "kernels/attention/op.h"
 #include "kernels/elementwise/kernel.h"
 #include "tests/kernels/attention_device.h"
+#include "tests/kernels/attention_sample.h"
 #include "tests/kernels/device_case.h"
 
 namespace tessera::test {
@@ -47,35 +46,6 @@ std::vector<AttentionCase> cases_for(DType dtype, int64_t most_pairs) {
   return cases;
 }
 
-// A sample of the grid of flash-attention's own tests: shapes, groups, masks and terms at random.
-std::vector<AttentionCase> sampled_cases() {
-  constexpr std::pair<int, int> kLengths[] = {{113, 203}, {128, 217}, {108, 256}, {203, 113},
-                                              {1, 239},   {3, 799},   {127, 129}, {129, 127},
-                                              {64, 64},   {1, 1},     {65, 191},  {130, 10}};
-  constexpr std::pair<int, int> kHeads[] = {{2, 2}, {3, 1}, {4, 2}};
-  constexpr int kHeadDims[] = {32, 40, 64, 80, 96, 128, 160, 192, 224, 256};
-  std::mt19937 random(20240711);
-  const auto pick = [&](const auto& list) { return list[random() % std::size(list)]; };
-  std::vector<AttentionCase> cases;
-  for (int i = 0; i < 24; ++i) {
-    AttentionCase c{.name = fmt::format("sample_{}", i), .segments = {pick(kLengths)}};
-    std::tie(c.q_heads, c.kv_heads) = pick(kHeads);
-    c.head_dim = pick(kHeadDims);
-    c.causal = random() % 2;
-    if (random() % 3 == 0) c.window_left = int64_t(random() % 150);
-    if (random() % 3 == 0) c.window_right = int64_t(random() % 150);
-    if (random() % 4 == 0) c.softcap = 15;
-    if (random() % 4 == 0) c.dropout = 0.17;
-    c.alibi = random() % 4 == 0;
-    c.sink = random() % 4 == 0;
-    if (random() % 3 == 0) c.segments.insert(c.segments.begin(), {pick(kLengths).first, 33});
-    c.documents = c.segments.size() > 1;
-    c.tail = int(random() % 3);
-    cases.push_back(c);
-  }
-  return cases;
-}
-
 std::string case_name(const ::testing::TestParamInfo<AttentionCase>& test) {
   return test.param.name;
 }
@@ -100,7 +70,7 @@ class AttentionGpuBf16 : public AttentionGpu {};
 class AttentionGpuF16 : public AttentionGpu {};
 class AttentionGpuF32 : public AttentionGpu {};
 class AttentionGpuF64 : public AttentionGpu {};
-class AttentionGpuSample : public AttentionGpu {};
+class AttentionGpuSample : public ::testing::TestWithParam<AttentionPoint> {};
 
 TEST_P(AttentionGpuBf16, IsAsGoodAsTheFormula) {
   expect_good_answers(GetParam(), DType::bf16);
@@ -115,14 +85,15 @@ TEST_P(AttentionGpuF64, IsExact) {
   expect_good_answers(GetParam(), DType::f64);
 }
 TEST_P(AttentionGpuSample, IsAsGoodAsTheFormula) {
-  expect_good_answers(GetParam(), DType::bf16);
+  expect_good_answers(GetParam().problem, GetParam().dtype);
 }
 // With the seed of the test above, three of them.
 TEST_P(AttentionGpuSample, GivesTheSameBitsUnderEverySchedule) {
+  const auto& [c, dtype] = GetParam();
   const EmulatorSeed second(2);
-  const Bytes expected = run_case(Device::simt, GetParam());
+  const Bytes expected = run_case(Device::simt, c, dtype);
   const EmulatorSeed third(3);
-  EXPECT_EQ(run_case(Device::simt, GetParam()), expected);
+  EXPECT_EQ(run_case(Device::simt, c, dtype), expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuBf16,
@@ -133,7 +104,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF32, ::testing::ValuesIn(cases_for(D
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionGpuF64, ::testing::ValuesIn(cases_for(DType::f64, 3000)),
                          case_name);
-INSTANTIATE_TEST_SUITE_P(Grid, AttentionGpuSample, ::testing::ValuesIn(sampled_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Grid, AttentionGpuSample,
+                         ::testing::ValuesIn(sample_of_grid(1, 28, AttentionLengths::usual)),
+                         [](const auto& test) { return test.param.problem.name; });
 
 // dq by atomics: the same sums in another order. Problems with terms that the one-pass kernel lacks
 // run the deterministic ones.
