@@ -86,6 +86,7 @@ __global__ void __launch_bounds__(kThreads)
     lse[i] = sum == 0 ? -kInfinity<T> : largest * a.outer + std::log(sum);
 
   const T factor = T(1) / sum;
+  gpu::sync_warp();  // what is written may be where other lanes have read; shuffles order no memory
   for (int64_t j = gpu::lane(); j < a.keys; j += gpu::kWarpSize) {
     T p = 0;
     if (seen.has(j))
@@ -114,6 +115,7 @@ __global__ void __launch_bounds__(kThreads)
   // p (0 - delta), as a score without a value
   if (a.sink && gpu::lane() == 0) d_sink[i] = -delta * std::exp(*a.sink - lse[i]);
 
+  gpu::sync_warp();  // as above
   for (int64_t j = gpu::lane(); j < a.keys; j += gpu::kWarpSize) {
     T d = 0, p = 0;
     if (seen.has(j)) {

@@ -1,6 +1,5 @@
 // Race checks of the kernels of the small op families: every kernel once, on the instrumented
-// objects, where the emulator fails at a race in shared memory. Races in global memory show in
-// results, which the families' own tests compare between seeds.
+// objects, where the emulator fails at a race.
 #include "kernels/adamw/kernel.h"
 #include "kernels/cross_entropy/kernel.h"
 #include "kernels/elementwise/kernel.h"

@@ -29,6 +29,7 @@ void cp_async(uint32_t shared, const void* global, uint32_t bytes, int source_by
   if (source_bytes < 0 || source_bytes > int(bytes)) {
     fail_at(site, "cp.async: {} source bytes of {}", source_bytes, bytes);
   }
+  block.executor->access_global(fiber, global, size_t(source_bytes), Access::read, site);
   block.race.thread_access(fiber, shared, bytes, Access::write, site);
   block.race.set_in_flight(shared, bytes, true);
   AsyncCopy copy{shared, global, bytes, uint32_t(source_bytes), fiber.copy_group, false, site};
@@ -54,6 +55,7 @@ void cp_async_wait(int pending, Site site) {
       continue;
     }
     deliver(block, copy);
+    block.executor->access_global(fiber, copy.global, copy.source_bytes, Access::read, site);
     block.race.set_in_flight(copy.shared, copy.bytes, false);
     block.race.thread_access(fiber, copy.shared, copy.bytes, Access::write, site);
   }

@@ -23,6 +23,8 @@ T update(const char* name, T* p, Site site, Change change) {
     const uint32_t address = block.shared.address_of(p, name, site);
     block.shared.check(address, sizeof(T), sizeof(T), name, site);
     block.race.thread_access(fiber, address, sizeof(T), Access::atomic, site);
+  } else {
+    block.executor->access_global(fiber, p, sizeof(T), Access::atomic, site);
   }
   const std::atomic_ref<T> memory(*p);
   T old = memory.load();

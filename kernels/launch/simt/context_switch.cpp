@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/check.h"
@@ -83,12 +84,19 @@ std::byte* StackPool::take() {
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     check(memory != MAP_FAILED && mprotect(memory, kGuardBytes, PROT_NONE) == 0,
           "simt: no memory for the stack of a thread; use fewer workers or resident blocks");
-    all_.push_back(static_cast<std::byte*>(memory) + kGuardBytes);
-    free_.push_back(all_.back());
+    std::byte* stack = static_cast<std::byte*>(memory) + kGuardBytes;
+    all_.insert(std::ranges::upper_bound(all_, stack), stack);
+    free_.push_back(stack);
   }
   std::byte* stack = free_.back();
   free_.pop_back();
   return stack;
+}
+
+bool StackPool::contain(const void* p) const {
+  const auto* address = static_cast<const std::byte*>(p);
+  const auto above = std::ranges::upper_bound(all_, address);
+  return above != all_.begin() && address < above[-1] + kStackBytes;
 }
 
 void prepare(Coroutine& coroutine, std::byte* stack, void (*entry)()) {

@@ -16,10 +16,12 @@ class StackPool {
 
   static size_t stack_bytes();
   std::byte* take();  // the lowest usable address
+  bool contain(const void* p) const;
   void give_back(std::byte* stack) { free_.push_back(stack); }
 
  private:
-  std::vector<std::byte*> all_, free_;
+  std::vector<std::byte*> all_;  // ascending
+  std::vector<std::byte*> free_;
 };
 
 // One flow of control: saved when it is left, resumed by switch_to.

@@ -19,8 +19,11 @@ constexpr unsigned kMostBlocksYZ = 65535;
 constexpr int kMostThreads = 1024;
 
 std::vector<uint32_t> block_order(const gpu::Grid& grid, const Options& options, uint64_t seed) {
-  std::vector<uint32_t> order(size_t(grid.x) * grid.y * grid.z);
+  const size_t blocks = size_t(grid.x) * grid.y * grid.z, ends = size_t(options.ends);
+  const bool whole = ends == 0 || blocks <= 2 * ends;
+  std::vector<uint32_t> order(whole ? blocks : 2 * ends);
   std::iota(order.begin(), order.end(), 0u);
+  if (!whole) std::iota(order.begin() + ptrdiff_t(ends), order.end(), uint32_t(blocks - ends));
   if (options.schedule == Schedule::round_robin) return order;
   Rng rng(seed);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.below(uint32_t(i))]);
@@ -55,14 +58,17 @@ bool Emulator::race_checks() const {
 void Emulator::launch(const Kernel& kernel, const gpu::Grid& grid, int threads) {
   validate(grid);
   const uint64_t seed = options_.seed * 1000003 + launches_++;
+  const bool race = race_checks();
+  GlobalRaceDetector global_race;
   LaunchState state{.kernel = kernel,
                     .grid = grid,
                     .options = &options_,
-                    .race = race_checks(),
+                    .race = race,
+                    .global_race = race ? &global_race : nullptr,
                     .seed = seed,
                     .order = block_order(grid, options_, seed)};
   const int wanted = options_.workers > 0 ? options_.workers : threads;
-  const int workers = omp_in_parallel() ? 1 : std::min(wanted, int(state.order.size()));
+  const int workers = race || omp_in_parallel() ? 1 : std::min(wanted, int(state.order.size()));
   while (executors_.size() < size_t(workers)) executors_.push_back(std::make_unique<Executor>());
   std::string first_error;
   std::mutex mutex;

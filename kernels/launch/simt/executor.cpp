@@ -101,6 +101,7 @@ void Executor::start_block(Block& block, uint32_t number) {
   block.executor = this;
   block.active = true;
   block.threads = block.live = grid.threads;
+  block.number = number;
   block.index = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
   block.in_flight.clear();
   block.mbarriers.clear();

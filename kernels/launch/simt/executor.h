@@ -11,6 +11,7 @@
 
 #include "kernels/launch/gpu/grid.h"
 #include "kernels/launch/simt/bank_conflicts.h"
+#include "kernels/launch/simt/global_race.h"
 #include "kernels/launch/simt/kernel.h"
 #include "kernels/launch/simt/options.h"
 #include "kernels/launch/simt/rng.h"
@@ -24,6 +25,7 @@ struct LaunchState {
   gpu::Grid grid;
   const Options* options;
   bool race;
+  GlobalRaceDetector* global_race;  // null without race checks
   uint64_t seed;
   std::vector<uint32_t> order;  // of blocks
   std::atomic<size_t> next{0};  // index into `order`
@@ -51,6 +53,11 @@ class Executor {
   bool delivers_now();
   // Carries out one copy that is in flight; false if there is none.
   bool deliver_something();
+  // An access to anything but shared memory, for the race checks.
+  void access_global(const Fiber& fiber, const void* p, size_t bytes, Access kind, Site site) {
+    if (launch_->global_race && !stacks_.contain(p))
+      launch_->global_race->access(fiber, p, bytes, kind, site);
+  }
   void count_collective() { ++counts_.collectives; }
 
   // Blocks the running thread until wake().

@@ -9,6 +9,12 @@
 namespace tessera::simt {
 namespace {
 
+// Also of host memory that tests give to kernels.
+void check_global_access(Fiber& fiber, const void* p, size_t bytes, bool writes, Site site) {
+  fiber.block->executor->access_global(fiber, p, bytes, writes ? Access::write : Access::read,
+                                       site);
+}
+
 void check_shared_access(Fiber& fiber, uint32_t address, uint32_t bytes, uint32_t align,
                          bool writes, Site site) {
   Block& block = *fiber.block;
@@ -27,14 +33,19 @@ void check_shared_access(Fiber& fiber, uint32_t address, uint32_t bytes, uint32_
 void on_memory_access(const void* p, size_t bytes, size_t align, bool writes, const void* code) {
   ThreadView* thread = current_thread;
   if (!thread) return;
-  const size_t address = size_t(static_cast<const std::byte*>(p) - thread->shared);
-  if (address >= SharedMemory::kBytes) return;
   Fiber& fiber = *static_cast<Fiber*>(thread);
   if (!fiber.block->race.on()) return;
+  const size_t in_stack = size_t(static_cast<const std::byte*>(p) - fiber.stack);
+  if (in_stack < StackPool::stack_bytes()) return;
+  const size_t address = size_t(static_cast<const std::byte*>(p) - thread->shared);
   std::string error;
   try {
-    check_shared_access(fiber, uint32_t(address), uint32_t(bytes), uint32_t(align), writes,
-                        Site::of_code(code));
+    const Site site = Site::of_code(code);
+    if (address < SharedMemory::kBytes) {
+      check_shared_access(fiber, uint32_t(address), uint32_t(bytes), uint32_t(align), writes, site);
+    } else {
+      check_global_access(fiber, p, bytes, writes, site);
+    }
     return;
   } catch (const Error& e) {
     error = e.what();

@@ -71,10 +71,12 @@ void set_option(std::string_view key, std::string_view value, Options& o) {
     o.resident = number_of(key, value, 1);
   } else if (key == "shared_limit") {
     o.shared_limit = number_of(key, value, 0);
+  } else if (key == "ends") {
+    o.ends = number_of(key, value, 0);
   } else {
     fail(
         "TESSERA_SIMT: key '{}' is unknown; use seed, schedule, async, race, bank, workers, "
-        "resident or shared_limit",
+        "resident, shared_limit or ends",
         key);
   }
 }
@@ -100,10 +102,10 @@ Options options_from_environment() {
 
 std::string to_text(const Options& o) {
   return fmt::format(
-      "seed={},schedule={},async={},race={},bank={},workers={},resident={},shared_limit={}", o.seed,
-      name_of<Schedule>(o.schedule, kSchedules), name_of<AsyncDelivery>(o.async, kDeliveries),
-      name_of<Switch>(o.race, kSwitches), name_of<bool>(o.bank, kBools), o.workers, o.resident,
-      o.shared_limit);
+      "seed={},schedule={},async={},race={},bank={},workers={},resident={},shared_limit={},ends={}",
+      o.seed, name_of<Schedule>(o.schedule, kSchedules),
+      name_of<AsyncDelivery>(o.async, kDeliveries), name_of<Switch>(o.race, kSwitches),
+      name_of<bool>(o.bank, kBools), o.workers, o.resident, o.shared_limit, o.ends);
 }
 
 }  // namespace tessera::simt

@@ -29,6 +29,9 @@ struct Options {
   int workers = 0;               // OS threads that run blocks; 0: the context's threads
   int resident = 1;              // blocks that take turns on one OS thread
   int shared_limit = 227 << 10;  // bytes of shared memory a block may have (sm_90)
+  // Blocks that run at either end of a grid, for tests of addresses that take grids too large to
+  // run; 0: all.
+  int ends = 0;
 };
 
 // Changes `options` by "seed=7,schedule=pct,async=late,race=on,bank=on,workers=2,resident=2". An

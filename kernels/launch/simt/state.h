@@ -112,6 +112,7 @@ struct Block {
   Executor* executor = nullptr;
   bool active = false;
   Index3 index{};
+  uint32_t number = 0;  // in the grid
   int threads = 0, live = 0;
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;

@@ -30,7 +30,8 @@ std::string parse_error(std::string_view text) {
 TEST(SimtOptions, AreReadFromText) {
   simt::Options options;
   simt::parse_options(
-      "seed=7,schedule=pct,async=late,race=off,bank=on,workers=3,resident=2,shared_limit=1000",
+      "seed=7,schedule=pct,async=late,race=off,bank=on,workers=3,resident=2,shared_limit=1000,"
+      "ends=4",
       options);
   EXPECT_EQ(options.seed, 7u);
   EXPECT_EQ(options.schedule, simt::Schedule::pct);
@@ -40,6 +41,7 @@ TEST(SimtOptions, AreReadFromText) {
   EXPECT_EQ(options.workers, 3);
   EXPECT_EQ(options.resident, 2);
   EXPECT_EQ(options.shared_limit, 1000);
+  EXPECT_EQ(options.ends, 4);
   simt::Options again;
   simt::parse_options(simt::to_text(options), again);
   EXPECT_EQ(simt::to_text(again), simt::to_text(options));
@@ -78,6 +80,17 @@ TEST(SimtEmulator, RunsEveryThreadOfEveryBlockOnce) {
                 "");
       for (unsigned i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], i / 96 * 1000 + i % 96);
     }
+  }
+}
+
+TEST(SimtEmulator, RunsTheEndsOfAGridAlone) {
+  for (const int ends : {1, 2, 3}) {
+    Context ctx({.device = Device::simt});
+    ctx.state<simt::Emulator>().options().ends = ends;
+    std::vector<unsigned> out(5);
+    launch(ctx, index_kernel, {.x = 5, .threads = 1}, out.data());
+    const unsigned inner = ends == 1 ? 0 : 1000, middle = ends == 3 ? 2000 : 0;
+    EXPECT_EQ(out, (std::vector<unsigned>{0, inner, middle, 3 * inner, 4000})) << ends;
   }
 }
 

@@ -188,5 +188,112 @@ TEST(SimtRace, ReductionsAreFree) {
   EXPECT_EQ(out, 128 + 127);
 }
 
+// The first report of 20 seeds for two blocks of 64 threads.
+template <class... P>
+std::string report_of_two(void (*kernel)(P...), std::type_identity_t<P>... arguments) {
+  std::string report;
+  for (uint64_t seed = 1; report.empty() && seed <= 20; ++seed)
+    report = error_of({.seed = seed}, kernel, {.x = 2, .threads = 64}, arguments...);
+  return report;
+}
+
+__device__ int number_of_thread() {
+  return int(block_index().x) * 64 + int(thread_index().x);
+}
+
+// Every thread of both blocks writes one of `places` elements.
+template <class T>
+__global__ void global_write_kernel(int places, T* out) {
+  out[number_of_thread() % places] = T(1);
+}
+
+TEST(SimtGlobalRace, BlocksWriteDifferentElements) {
+  std::vector<float> floats(128);
+  std::vector<uint8_t> bytes(128);
+  EXPECT_EQ(report_of_two(global_write_kernel<float>, 128, floats.data()), "");
+  EXPECT_EQ(report_of_two(global_write_kernel<uint8_t>, 128, bytes.data()), "");
+  EXPECT_THAT(report_of_two(global_write_kernel<float>, 64, floats.data()),
+              MatchesRegex("race_test.cpp:[0-9]+: race: write of global .*is not ordered after the "
+                           "write by block [01], thread [0-9]+ at race_test.cpp:[0-9]+ .*"));
+  EXPECT_THAT(report_of_two(global_write_kernel<uint8_t>, 127, bytes.data()),
+              HasSubstr("race: write of global"));
+}
+
+// Every thread writes its element and reads that of a thread of its block.
+__global__ void global_exchange_kernel(Order order, int* values, int* out) {
+  const int t = number_of_thread(), other = t ^ 1;
+  values[t] = t;
+  if (order == Order::block) sync_block();
+  if (order == Order::warp) sync_warp();
+  out[t] = values[other];
+}
+
+TEST(SimtGlobalRace, ThreadsOfABlockNeedABarrier) {
+  std::vector<int> values(128), out(128);
+  const auto report = [&](Order order) {
+    return report_of_two(global_exchange_kernel, order, values.data(), out.data());
+  };
+  EXPECT_THAT(report(Order::none), HasSubstr("of global"));
+  EXPECT_EQ(report(Order::warp), "");
+  EXPECT_EQ(report(Order::block), "");
+}
+
+// What the other block writes, read by an ordinary load or a cp.async; nobody waits for blocks.
+__global__ void global_neighbour_kernel(bool copies, int* values, int* out) {
+  int* tile = shared_array<int, 64>();
+  const int t = number_of_thread(), other = t ^ 64;
+  sync_block();
+  if (block_index().x == 0) values[t] = t;
+  if (block_index().x == 1 && copies) {
+    cp_async_4(shared_address(tile + thread_index().x), values + other);
+    cp_async_commit();
+    cp_async_wait<0>();
+  } else if (block_index().x == 1) {
+    out[t] = values[other];
+  }
+}
+
+TEST(SimtGlobalRace, NothingOrdersBlocks) {
+  std::vector<int> values(128), out(128);
+  for (const bool copies : {false, true}) {
+    EXPECT_THAT(report_of_two(global_neighbour_kernel, copies, values.data(), out.data()),
+                HasSubstr("of global"));
+  }
+}
+
+enum class Sum { atomics, one_plain, read_early };
+
+__global__ void global_sum_kernel(Sum sum, float* total, float* out) {
+  if (sum == Sum::one_plain && number_of_thread() == 77) {
+    *total += 1;
+  } else {
+    atomic_add(total, 1.0f);
+  }
+  if (sum == Sum::read_early && number_of_thread() == 77) *out = *total;
+}
+
+TEST(SimtGlobalRace, AtomicsRaceOnlyWithOrdinaryAccesses) {
+  float total = 0, out = 0;
+  const auto report = [&](Sum sum) { return report_of_two(global_sum_kernel, sum, &total, &out); };
+  EXPECT_EQ(report(Sum::atomics), "");
+  EXPECT_EQ(total, 20 * 128);
+  EXPECT_THAT(report(Sum::one_plain), HasSubstr("of global"));
+  EXPECT_THAT(report(Sum::read_early), HasSubstr("of global"));
+}
+
+// All read the first element; one of them then writes it.
+__global__ void global_reuse_kernel(bool writes, float* x, float* out) {
+  out[number_of_thread()] = x[0];
+  sync_block();
+  if (writes && number_of_thread() == 0) x[0] = 2;
+}
+
+TEST(SimtGlobalRace, WritesWaitForReadersOfOtherBlocks) {
+  std::vector<float> x(1), out(128);
+  EXPECT_EQ(report_of_two(global_reuse_kernel, false, x.data(), out.data()), "");
+  EXPECT_THAT(report_of_two(global_reuse_kernel, true, x.data(), out.data()),
+              HasSubstr("of global"));
+}
+
 }  // namespace
 }  // namespace tessera::simt_test
