@@ -165,6 +165,16 @@ TEST_P(AdamWOn, RoundsStochasticallyToTheBitsOfTheCpu) {
   });
 }
 
+TEST_P(AdamWOn, RoundsByTheSeedOfTheRun) {
+  const auto parameter = [this](uint64_t seed) {
+    Context ctx({.device = GetParam(), .isa = machine_isas().back(), .seed = seed});
+    const std::vector<Tensor> all = train_rounded(ctx);
+    return values_of(all[all.size() - 3]);  // the last parameter, before its moments
+  };
+  EXPECT_EQ(parameter(1).data, parameter(1).data);
+  EXPECT_NE(parameter(1).data, parameter(2).data);
+}
+
 // `steps` steps of a gradient of 1, which is an update of lr = 2^-12: 1/16 of bf16's unit below 1.
 double mean_after(Context& ctx, int steps, uint32_t purpose) {
   constexpr int64_t kSize = 20000;
