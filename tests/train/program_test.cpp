@@ -326,6 +326,34 @@ TEST_F(ProgramTest, StopSignalsHaveNoHandlerAndWaitInEveryThread) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/latest"));
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // which takes terabytes of addresses
+// The activations of the first feed-forward network need 3 GiB, the program may have 1.5.
+TEST_F(ProgramTest, LackOfMemorySaysWhatGrewWhatIsThereAndWhatToChange) {
+  std::vector<std::string> devices{"cpu"};
+#ifdef TESSERA_TEST_SIMT
+  devices.push_back("simt");
+#endif
+  for (const std::string& device : devices) {
+    const Outcome outcome =
+        run("train",
+            fmt::format("run.yaml --set model.layers=1 --set model.ffn_width=50000 --set "
+                        "training.batch=256 --set run.device={0} --set run.output_dir={0}",
+                        device),
+            "ulimit -v 1500000; ");
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+    for (const std::string& part :
+         {fmt::format("memory: {} has no room for 3125.0 MiB of activations; in use: ", device),
+          std::string("parameters 18.4 MiB, optimizer 36.8 MiB"),
+          std::string("largest blocks 12.2 MiB (optimizer)"),
+          std::string("use a smaller training.batch or model.context, or memory.recompute: block"),
+          std::string("a f32 tensor of shape [8192, 100000] in layers.0.mlp")}) {
+      EXPECT_TRUE(contains(outcome.err, part)) << outcome.err;
+    }
+  }
+}
+#endif
+
 TEST_F(ProgramTest, AFullDiskCostsTheCheckpointNotTheRun) {
   ASSERT_EQ(run("train", "run.yaml --set training.steps=6 --set schedule.type=constant").status, 0);
   // No file may grow beyond 64 KiB; the tensors need more.
