@@ -193,7 +193,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   void encode_text(std::string_view text, std::vector<TokenId>& ids) const {
     std::vector<int> found;
-    const auto status = processor_.Encode(text, &found);
+    // The library before 0.1.97 has a string_view of its own.
+    const auto status = processor_.Encode({text.data(), text.size()}, &found);
     check(status.ok(), "SentencePiece: {}", status.ToString());
     ids.insert(ids.end(), found.begin(), found.end());
   }

@@ -172,7 +172,8 @@ std::string huggingface_config(const ModelConfig& model, const SpecialTokens& to
     config["max_window_layers"] = model.sliding_window > 0 ? 0 : model.layers;
   }
   write_huggingface_rope(config, published_rope(model));
-  config["bos_token_id"] = tokens.begin ? nlohmann::ordered_json(*tokens.begin) : nullptr;
+  config["bos_token_id"] =
+      tokens.begin ? nlohmann::ordered_json(*tokens.begin) : nlohmann::ordered_json(nullptr);
   config["eos_token_id"] = tokens.end.empty()       ? nlohmann::ordered_json(nullptr)
                            : tokens.end.size() == 1 ? nlohmann::ordered_json(tokens.end.front())
                                                     : nlohmann::ordered_json(tokens.end);
