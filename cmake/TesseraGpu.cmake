@@ -1,10 +1,12 @@
 # Kernels in .cu files, each compiled for every GPU device of the build; see
 # docs/architecture/devices.md.
 #
-# tessera_gpu_sources(NAME [FILES a.cu ...] [SM90 b.cu ...]): adds kernels to library NAME:
+# tessera_gpu_sources(NAME [FILES a.cu ...] [SM80 b.cu ...] [SM90 c.cu ...]): adds kernels to
+#   library NAME:
 #   - by g++ for the emulator (TESSERA_SIMT), object library NAME_simt;
-#   - by nvcc (TESSERA_HAS_CUDA), object library NAME_cuda: FILES for sm_80 and sm_90a, with PTX for
-#     newer GPUs; SM90 files, which use Hopper's instructions, for sm_90a alone;
+#   - by nvcc (TESSERA_HAS_CUDA), object library NAME_cuda: FILES for sm_75, sm_80 and sm_90a, with
+#     PTX of sm_80 for newer GPUs; SM80 files, which need its shared memory or instructions, not for
+#     sm_75; SM90 files, which use Hopper's instructions, for sm_90a alone;
 #   - by g++ with race instrumentation, object library NAME_race, built only for race tests;
 #   - by g++ with AddressSanitizer, object library NAME_asan, built only for its tests.
 #   NAME's own sources get TESSERA_WITH_SIMT and TESSERA_WITH_CUDA, for
@@ -24,18 +26,21 @@ set(TESSERA_NVCC_FLAGS --expt-relaxed-constexpr -Xptxas=-v -Xcompiler=-Wall,-Wex
 # All of a line's errors end the program; -O1 compiles in half the time.
 set(TESSERA_ASAN_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer -O1 -g1)
+set(TESSERA_SM75 -gencode=arch=compute_75,code=sm_75)
 set(TESSERA_SM80 -gencode=arch=compute_80,code=[sm_80,compute_80])
 set(TESSERA_SM90 -gencode=arch=compute_90a,code=sm_90a)
 
-# Sets `result` to files that include the .cu files and end in .cpp, which is what makes g++ take
-# them: a source's language is the same for all targets of a folder.
-function(tessera_host_sources result)
-  set(wrappers "")
+# Appends to `result` files that include the .cu files and end in .cpp, which is what makes g++ take
+# them: a source's language is the same for all targets of a folder. They tell the emulator for
+# which GPUs nvcc compiles them: sm_`architecture` and newer.
+function(tessera_host_sources result architecture)
+  set(wrappers ${${result}})
   foreach(file IN LISTS ARGN)
     get_filename_component(path ${file} ABSOLUTE)
     file(RELATIVE_PATH relative ${PROJECT_SOURCE_DIR} ${path})
     set(wrapper ${PROJECT_BINARY_DIR}/simt/${relative}.cpp)
-    file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${relative}\"\n")
+    file(CONFIGURE OUTPUT ${wrapper} CONTENT
+         "#define TESSERA_CODE_ARCHITECTURE ${architecture}\n#include \"${relative}\"\n")
     list(APPEND wrappers ${wrapper})
   endforeach()
   set(${result} ${wrappers} PARENT_SCOPE)
@@ -55,8 +60,11 @@ function(tessera_nvcc_objects name files)
 endfunction()
 
 function(tessera_gpu_sources name)
-  cmake_parse_arguments(ARG "" "" "FILES;SM90" ${ARGN})
-  tessera_host_sources(host_sources ${ARG_FILES} ${ARG_SM90})
+  cmake_parse_arguments(ARG "" "" "FILES;SM80;SM90" ${ARGN})
+  set(host_sources "")
+  tessera_host_sources(host_sources 75 ${ARG_FILES})
+  tessera_host_sources(host_sources 80 ${ARG_SM80})
+  tessera_host_sources(host_sources 90 ${ARG_SM90})
   if(TESSERA_SIMT)
     add_library(${name}_simt OBJECT ${host_sources})
     target_link_libraries(${name}_simt PRIVATE tessera_options)
@@ -78,8 +86,13 @@ function(tessera_gpu_sources name)
   endif()
   if(TESSERA_HAS_CUDA)
     if(ARG_FILES)
-      tessera_nvcc_objects(${name}_cuda "${ARG_FILES}" ${TESSERA_SM80} ${TESSERA_SM90})
+      tessera_nvcc_objects(${name}_cuda "${ARG_FILES}" ${TESSERA_SM75} ${TESSERA_SM80}
+                            ${TESSERA_SM90})
       target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_cuda>)
+    endif()
+    if(ARG_SM80)
+      tessera_nvcc_objects(${name}_cuda_sm80 "${ARG_SM80}" ${TESSERA_SM80} ${TESSERA_SM90})
+      target_sources(${name} PRIVATE $<TARGET_OBJECTS:${name}_cuda_sm80>)
     endif()
     if(ARG_SM90)
       tessera_nvcc_objects(${name}_cuda_sm90 "${ARG_SM90}" ${TESSERA_SM90})

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/launch/cpu/isa.h"
+#include "kernels/launch/device_peak.h"
 
 namespace tessera {
 
@@ -34,6 +35,9 @@ ContextOptions context_options(const RunConfig& config) {
   check(config.attention.backend != AttentionBackend::cudnn || options.device == Device::cuda,
         "attention.backend: cudnn runs on cuda alone, and run.device auto found no GPU; use flash, "
         "or a machine with a GPU (nvidia-smi)");
+  check(config.precision.mode != PrecisionMode::bf16 || device_has_bf16(options.device),
+        "precision.mode: {} is a GPU before sm_80 here, which has no products in bf16; use fp32",
+        name_of(options.device));
   return options;
 }
 

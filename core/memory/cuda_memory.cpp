@@ -95,6 +95,17 @@ class CudaAllocator final : public SegmentAllocator {
   size_t next_ = 0;
 };
 
+// Kernels are compiled for sm_75 and newer; see cmake/TesseraGpu.cmake.
+void check_architecture() {
+  int device = 0;
+  cudaDeviceProp p{};
+  checked(cudaGetDevice(&device), "the device in use");
+  checked(cudaGetDeviceProperties(&p, device), "its properties");
+  check(10 * p.major + p.minor >= 75,
+        "cuda: {} has compute capability {}.{}, but kernels need 7.5 or newer; use device cpu",
+        p.name, p.major, p.minor);
+}
+
 }  // namespace
 
 std::unique_ptr<SegmentAllocator> make_cuda_allocator() {
@@ -103,6 +114,7 @@ std::unique_ptr<SegmentAllocator> make_cuda_allocator() {
   check(status == cudaSuccess && count > 0,
         "cuda: no usable device ({}); use device cpu, or mend the driver",
         status == cudaSuccess ? "none found" : cudaGetErrorString(status));
+  check_architecture();
   return std::make_unique<CudaAllocator>();
 }
 

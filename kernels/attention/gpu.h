@@ -50,10 +50,15 @@ int attention_splits(const AttentionProblem& problem);
 // terms that only the deterministic kernels know (bf16, D up to 128, no softcap, no dropout).
 bool adds_dq(const AttentionProblem& problem);
 
+// Whether the device has the shared memory for that; where not, the deterministic kernels run.
+template <Device device>
+bool fits_one_pass(Context& ctx, const AttentionProblem& problem);
+
 size_t attention_gpu_forward_workspace(const AttentionProblem& problem);
 size_t attention_gpu_backward_workspace(const AttentionProblem& problem);
 
-// For bf16 and f16 (D and all strides multiples of 8, addresses of 16 bytes), f32 and f64.
+// For bf16 (not on sm_75) and f16 (D and all strides multiples of 8, addresses of 16 bytes), f32
+// and f64.
 template <Device device>
 void attention_forward_gpu(Context& ctx, const AttentionForwardGpu& args);
 

@@ -262,25 +262,27 @@ void forward_on_gpu(Context& ctx, const AttentionForwardArgs& args, const Attent
 
 void backward_on_gpu(Context& ctx, const AttentionBackwardArgs& args,
                      const AttentionProblem& problem, const Tensor& workspace) {
-  const AttentionBackwardGpu call{.problem = problem,
-                                  .extras = extras_of(args.head_terms),
-                                  .q = array_of(args.q),
-                                  .k = array_of(args.k),
-                                  .v = array_of(args.v),
-                                  .o = array_of(args.o),
-                                  .d_o = array_of(args.d_o),
-                                  .lse = args.lse.raw(),
-                                  .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
-                                  .dq = array_of(args.dq),
-                                  .dk = array_of(args.dk),
-                                  .dv = array_of(args.dv),
-                                  .d_sink = args.d_sink.defined() ? args.d_sink.raw() : nullptr,
-                                  .workspace = workspace.raw()};
+  AttentionBackwardGpu call{.problem = problem,
+                            .extras = extras_of(args.head_terms),
+                            .q = array_of(args.q),
+                            .k = array_of(args.k),
+                            .v = array_of(args.v),
+                            .o = array_of(args.o),
+                            .d_o = array_of(args.d_o),
+                            .lse = args.lse.raw(),
+                            .d_lse = args.d_lse.defined() ? args.d_lse.raw() : nullptr,
+                            .dq = array_of(args.dq),
+                            .dk = array_of(args.dk),
+                            .dv = array_of(args.dv),
+                            .d_sink = args.d_sink.defined() ? args.d_sink.raw() : nullptr,
+                            .workspace = workspace.raw()};
   dispatch_gpu(ctx.device(), [&]<Device device>() {
+    call.problem.deterministic |= adds_dq(problem) && !fits_one_pass<device>(ctx, problem);
+    const bool one_pass = adds_dq(call.problem);
     attention_row_terms_gpu<device>(ctx, call);
-    if (!adds_dq(problem)) attention_query_gradients_gpu<device>(ctx, call);
+    if (!one_pass) attention_query_gradients_gpu<device>(ctx, call);
     attention_key_gradients_gpu<device>(ctx, call);
-    if (adds_dq(problem)) attention_round_dq_gpu<device>(ctx, call);
+    if (one_pass) attention_round_dq_gpu<device>(ctx, call);
   });
 }
 

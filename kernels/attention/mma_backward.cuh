@@ -20,14 +20,15 @@ struct RowTerms {
         dq(delta + args.problem.q_heads * args.problem.q_tokens) {}
 };
 
-// Tiles of the rows that a block owns, and two stages of those of the columns that pass by. Rows
-// and columns are queries with gradients of outputs, or keys with values.
+// Tiles of the rows that a block owns, and stages of those of the columns that pass by. Rows and
+// columns are queries with gradients of outputs, or keys with values.
 template <class C>
 struct BackwardTiles {
   using Of = Tile<typename C::S, C::kD>;
   using T = typename C::T;
   static constexpr int kTermBytes = C::kColumns * int(sizeof(T));
-  static constexpr int kBytes = Of::bytes(2 * C::kRows + 4 * C::kColumns) + 4 * kTermBytes;
+  static constexpr int kStageBytes = Of::bytes(2 * C::kColumns) + 2 * kTermBytes;
+  static constexpr int kBytes = Of::bytes(2 * C::kRows) + C::kStages * kStageBytes;
 
   Of rows[2];
   std::byte* columns;
@@ -38,12 +39,10 @@ struct BackwardTiles {
   __device__ Of column(int stage, int i) const {
     return {columns + (2 * stage + i) * Of::bytes(C::kColumns)};
   }
-  // Gradients of the scores, keys by queries; behind kBytes.
-  static constexpr int kScoreGradientBytes = Tile<typename C::S, C::kColumns>::bytes(C::kRows);
-  __device__ std::byte* score_gradients() const { return rows[0].data + kBytes; }
+  __device__ std::byte* end() const { return rows[0].data + kBytes; }
   // lse or delta of the columns, where these are queries.
   __device__ T* terms(int stage, int i) const {
-    return reinterpret_cast<T*>(columns + Of::bytes(4 * C::kColumns) +
+    return reinterpret_cast<T*>(columns + Of::bytes(2 * C::kStages * C::kColumns) +
                                 (2 * stage + i) * kTermBytes);
   }
 };

@@ -130,11 +130,11 @@ __device__ inline void write_gradient(const L* row, D* grad, int64_t vocab, int6
     if constexpr (sizeof(D) < sizeof(L)) gpu::sync_block();
 #pragma unroll
     for (int g = 0; g < kGroups; ++g) {
-      const int64_t i = tile.logit(g);
+      const int64_t i = tile.logit(g), target_lane = target - i;
 #pragma unroll
       for (int k = 0; k < N; ++k) {
         x[g].v[k] = factor * exp_of(x[g].v[k] - max);
-        if (i + k == target) x[g].v[k] -= scale;
+        if (k == target_lane) x[g].v[k] -= scale;
       }
       store_gradient<N>(grad, i, vocab, x[g]);
     }

@@ -7,6 +7,9 @@
 #ifdef TESSERA_WITH_CUDA
 #include "kernels/launch/cuda/properties.h"
 #endif
+#ifdef TESSERA_WITH_SIMT
+#include "kernels/launch/simt/options.h"
+#endif
 
 namespace tessera {
 
@@ -16,6 +19,16 @@ double device_peak_flops(const Context& ctx, DType dtype) {
   if (ctx.device() == Device::cuda) return cuda_properties().peak_flops(dtype);
 #endif
   return 0;
+}
+
+bool device_has_bf16([[maybe_unused]] Device device) {
+#ifdef TESSERA_WITH_CUDA
+  if (device == Device::cuda && cuda_device_count() > 0) return cuda_properties().major >= 8;
+#endif
+#ifdef TESSERA_WITH_SIMT
+  if (device == Device::simt) return simt::options_from_environment().architecture >= 80;
+#endif
+  return true;
 }
 
 double device_memory_bytes([[maybe_unused]] Device device) {

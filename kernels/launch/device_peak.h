@@ -1,4 +1,4 @@
-// The arithmetic peak of a context's device: what MFU and benchmarks are shares of.
+// What a device is: its arithmetic peak, which MFU and benchmarks are shares of, memory and name.
 #pragma once
 
 #include <string>
@@ -10,6 +10,10 @@ namespace tessera {
 // FLOP/s of dense products of the dtype: measured on `cpu` (see cpu/peak.h), computed from the
 // device's properties on `cuda`, 0 (there is none) on `simt`.
 double device_peak_flops(const Context& ctx, DType dtype);
+
+// Whether the device has products in bf16: not a GPU before sm_80, nor `simt` that plays one. True
+// where there is no GPU to ask.
+bool device_has_bf16(Device device);
 
 // Bytes of memory that the device has in all: the GPU's, or the machine's.
 double device_memory_bytes(Device device);

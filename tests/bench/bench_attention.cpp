@@ -40,6 +40,13 @@ Tensor random_tensor(Context& ctx, const Shape& shape, DType dtype, std::string_
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = i < kPeriod ? float(random.normal(i)) : values[i - kPeriod];
   }
+  if (dtype == DType::f16) {
+    const Tensor half = ctx.empty(shape, dtype);
+    std::vector<f16> rounded(values.size());
+    std::ranges::transform(values, rounded.begin(), [](float x) { return from_float<f16>(x); });
+    upload(half, rounded.data());
+    return half;
+  }
   upload(wide, values.data());
   if (dtype == DType::f32) return wide;
   Tensor narrow = ctx.empty(shape, dtype);

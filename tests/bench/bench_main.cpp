@@ -1,6 +1,8 @@
 // bench: how fast this machine runs attention, linear layers and whole training steps.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/program/program.h"
 #include "kernels/launch/cpu/isa.h"
 #include "tests/bench/benchmarks.h"
@@ -22,7 +24,9 @@ struct Arguments {
 Settings settings_of(const Arguments& arguments) {
   Settings settings;
   for (const std::string& dtype : arguments.dtypes) {
-    settings.dtypes.push_back(dtype == "f32" ? DType::f32 : DType::bf16);
+    settings.dtypes.push_back(dtype == "f32"   ? DType::f32
+                              : dtype == "f16" ? DType::f16
+                                               : DType::bf16);
   }
   settings.context = context_options(arguments.run);
   if (arguments.isa != "best") settings.context.isa = parse_isa(arguments.isa);
@@ -30,9 +34,9 @@ Settings settings_of(const Arguments& arguments) {
 }
 
 void declare_common(CLI::App& app, Arguments& arguments) {
-  app.add_option("--dtype", arguments.dtypes, "f32, bf16 or both")
+  app.add_option("--dtype", arguments.dtypes, "f32, bf16; for attention on cuda and simt f16 too")
       ->delimiter(',')
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
   add_device_option(app, arguments.run);
   app.add_option("--threads", arguments.run.threads, "0: one for each core")
@@ -98,6 +102,8 @@ int main(int argc, char** argv) {
   step->add_flag("--kernels", arguments.kernels, "show where the time goes");
   return tessera::run_program(app, argc, argv, [&] {
     const Settings settings = settings_of(arguments);
+    tessera::check(*attention || std::ranges::count(arguments.dtypes, "f16") == 0,
+                   "f16 is for attention alone; use --dtype f32 or bf16");
     Stopwatch watch(settings.context, arguments.seconds);
     const Report report(arguments.json);
     if (*attention) bench_attention(settings, arguments.attention, watch, report);

@@ -51,6 +51,15 @@ TEST(AttentionRace, WithExtrasOf128) {
 TEST(AttentionRace, Of256) {
   expect_no_race(walk_of(256), DType::bf16);
 }
+// The shapes for less shared memory, and what sm_75 runs for cp.async and mma.m16n8k16.
+TEST(AttentionRace, OfSm75) {
+  const EmulatorOptions turing("architecture=75");
+  for (const int head_dim : {64, 128, 256}) expect_no_race(walk_of(head_dim), DType::f16);
+}
+TEST(AttentionRace, OfSm86) {
+  const EmulatorOptions ampere("architecture=86");
+  for (const int head_dim : {128, 256}) expect_no_race(walk_of(head_dim), DType::bf16);
+}
 TEST(AttentionRace, OfF32) {
   expect_no_race(walk_of(40), DType::f32);
 }

@@ -27,13 +27,15 @@ std::vector<Tensor> run_variant(Device device, int variant,
 
 }  // namespace
 
-EmulatorSeed::EmulatorSeed(int seed) {
+EmulatorOptions::EmulatorOptions(const std::string& options) {
   if (const char* value = std::getenv(kVariable)) before_ = value;
-  const std::string text = fmt::format("{}{}seed={}", before_, before_.empty() ? "" : ",", seed);
+  const std::string text = before_ + (before_.empty() ? "" : ",") + options;
   setenv(kVariable, text.c_str(), /*overwrite=*/1);
 }
 
-EmulatorSeed::~EmulatorSeed() {
+EmulatorSeed::EmulatorSeed(int seed) : EmulatorOptions(fmt::format("seed={}", seed)) {}
+
+EmulatorOptions::~EmulatorOptions() {
   before_.empty() ? unsetenv(kVariable) : setenv(kVariable, before_.c_str(), /*overwrite=*/1);
 }
 

@@ -25,16 +25,19 @@ void on_all_levels(Device device, const Body& body) {
   }
 }
 
-// Sets the emulator's seed of contexts made meanwhile.
-class EmulatorSeed {
+// Adds to the emulator's options ("architecture=75") of contexts made meanwhile.
+class EmulatorOptions {
  public:
-  explicit EmulatorSeed(int seed);
-  ~EmulatorSeed();
-  EmulatorSeed(const EmulatorSeed&) = delete;
-  EmulatorSeed& operator=(const EmulatorSeed&) = delete;
+  explicit EmulatorOptions(const std::string& options);
+  ~EmulatorOptions();
+  EmulatorOptions(const EmulatorOptions&) = delete;
+  EmulatorOptions& operator=(const EmulatorOptions&) = delete;
 
  private:
   std::string before_;
+};
+struct EmulatorSeed : EmulatorOptions {
+  explicit EmulatorSeed(int seed);
 };
 
 // Whether run(ctx), which returns tensors, gives the same bits three times: on simt with seeds 1, 2

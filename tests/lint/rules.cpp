@@ -99,7 +99,8 @@ Violations check_device_code(const SourceTree& tree) {
     }
     const std::string code = blank_literals(file.text);
     if (code.find("__global__") == std::string::npos &&
-        code.find("__device__") == std::string::npos) {
+        code.find("__device__") == std::string::npos &&
+        file.text.find(".cuh\"\n") == std::string::npos) {
       found.push_back({file.path, 0, "no device code here: make it a .cpp or .h file"});
     }
   }

@@ -23,7 +23,8 @@ std::string to_text(const Violations& violations);
 // code is launched.
 Violations check_includes(const SourceTree& tree);
 
-// .cu and .cuh files only below kernels/ and tests/kernels/, and only with device code in them.
+// .cu and .cuh files only below kernels/ and tests/kernels/, and only with device code in them, or
+// with that of a .cuh file that they include.
 Violations check_device_code(const SourceTree& tree);
 
 // Lines of at most 100 columns (not in prose), C++ files of at most 500 lines.

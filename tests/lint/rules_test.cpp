@@ -67,6 +67,8 @@ TEST(DeviceCode, OnlyWhereItLives) {
   const std::string kernel = "__global__ void f() {}\n";
   EXPECT_EQ(to_text(check_device_code({{"kernels/rope/rope.cu", kernel}})), "");
   EXPECT_EQ(to_text(check_device_code({{"tests/kernels/launch/warp.cu", kernel}})), "");
+  EXPECT_EQ(to_text(check_device_code({{"kernels/a.cu", "#include \"kernels/a.cuh\"\n"}})), "");
+  EXPECT_EQ(check_device_code({{"kernels/a.cu", "#include \"kernels/a.h\"\n"}}).size(), 1U);
   EXPECT_EQ(check_device_code({{"model/rope.cu", kernel}}).size(), 1U);
   EXPECT_EQ(check_device_code({{"kernels/rope.cu", "// __global__\nvoid f() {}\n"}}).size(), 1U);
 }

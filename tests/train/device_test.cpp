@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "core/random.h"
 #include "core/transfer.h"
@@ -107,14 +108,35 @@ TEST(UploadTest, RefusesDocumentsThatDoNotFollowEachOther) {
   }
 }
 
+constexpr const char* kVariable = "TESSERA_SIMT";
+
 struct Case {
   const char* name;
   std::vector<std::string> overrides;
+  const char* emulator = "";  // its options
 
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 
-class SimtTrainingTest : public testing::TestWithParam<Case> {};
+class SimtTrainingTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override { setenv(kVariable, GetParam().emulator, /*overwrite=*/1); }
+  void TearDown() override { unsetenv(kVariable); }
+};
+
+TEST(ContextOptionsTest, RefuseBf16OnAnEmulatedTuring) {
+  setenv(kVariable, "architecture=75", /*overwrite=*/1);
+  std::string message;
+  try {
+    context_options(config_of({"run.device=simt", "precision.mode=bf16"}));
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  unsetenv(kVariable);
+  EXPECT_EQ(message,
+            "precision.mode: simt is a GPU before sm_80 here, which has no products in bf16; use "
+            "fp32");
+}
 
 TEST_P(SimtTrainingTest, FollowsTheCpu) {
   std::vector<std::string> overrides = GetParam().overrides;
@@ -134,7 +156,8 @@ TEST_P(SimtTrainingTest, FollowsTheCpu) {
 INSTANTIATE_TEST_SUITE_P(
     Configurations, SimtTrainingTest,
     testing::Values(
-        Case{"f32", {}}, Case{"bf16", {"precision.mode=bf16"}},
+        Case{"f32", {}}, Case{"f32_sm75", {}, "architecture=75"},
+        Case{"bf16", {"precision.mode=bf16"}},
         Case{"bf16_alibi_sink",
              {"precision.mode=bf16", "model.positions=alibi", "model.attention_sink=true"}},
         Case{"bf16_no_masters", {"precision.mode=bf16", "optimizer.master_weights=false"}},

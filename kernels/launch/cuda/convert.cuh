@@ -36,16 +36,34 @@ __device__ inline Wide<S> widen(S x) {
   }
 }
 
-// Two values in the halves of a register, rounded to nearest even. PTX 9.7.9.21.
+// The nearest bf16 in the upper half, anything in the lower: for GPUs without an instruction.
+__device__ inline uint32_t rounded_to_bf16(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  return x == x ? bits + 0x7fffu + (bits >> 16 & 1) : bits | 0x400000u;
+}
+
+// Two values in the halves of a register, rounded to nearest even. PTX 9.7.9.21. sm_75 converts one
+// value at a time, and bf16 by integer arithmetic.
 template <class T>
 __device__ inline uint32_t pack(float lo, float hi) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>);
   uint32_t pair;
+#if __CUDA_ARCH__ >= 800
   if constexpr (std::is_same_v<T, bf16>) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
   } else {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
   }
+#else
+  if constexpr (std::is_same_v<T, bf16>) {
+    pair = __byte_perm(rounded_to_bf16(lo), rounded_to_bf16(hi), 0x7632);
+  } else {
+    asm("{\n.reg .b16 l, h;\ncvt.rn.f16.f32 l, %2;\ncvt.rn.f16.f32 h, %1;\n"
+        "mov.b32 %0, {l, h};\n}"
+        : "=r"(pair)
+        : "f"(hi), "f"(lo));
+  }
+#endif
   return pair;
 }
 template <class T>

@@ -94,6 +94,12 @@ __device__ inline bool elect_one() {
 #endif
 }
 
+// Where the architecture has no such instruction. What would follow is not compiled.
+[[noreturn]] __device__ inline void missing_instruction() {
+  __trap();
+  __builtin_unreachable();
+}
+
 // The block's T[N], 16-byte aligned: one for each (T, N, Tag).
 template <class T, int N, class Tag = void>
 __device__ inline T* shared_array() {

@@ -7,7 +7,8 @@
 
 #include "core/context.h"
 #include "kernels/launch/cuda/launch.h"
-#include "kernels/launch/gpu/dispatch.h"
+#include "kernels/launch/cuda/properties.h"
+#include "kernels/launch/gpu/limits.h"
 
 namespace tessera::gpu {
 inline namespace on_cuda {
@@ -51,17 +52,31 @@ void launch_kernel(Context& ctx, const void* kernel, const Grid& grid, void** ar
 
 }  // namespace on_cuda
 
-int cuda_code_architecture() {
+}  // namespace tessera::gpu
+
+namespace tessera {
+
+template <>
+GpuLimits gpu_limits<Device::cuda>(Context&) {
   const auto attribute = [](cudaDeviceAttr name) {
     int device = 0, value = 0;
     cudaError_t status = cudaGetDevice(&device);
     if (status == cudaSuccess) status = cudaDeviceGetAttribute(&value, name, device);
-    check(status == cudaSuccess, "cuda: compute capability: {}", cudaGetErrorString(status));
+    check(status == cudaSuccess, "cuda: limits of the device: {}", cudaGetErrorString(status));
     return value;
   };
-  const bool is_hopper = attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-                         attribute(cudaDevAttrComputeCapabilityMinor) == 0;
-  return is_hopper ? 90 : 80;
+  const int capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                         attribute(cudaDevAttrComputeCapabilityMinor);
+  return {.architecture = capability < 80    ? 75
+                          : capability == 90 ? 90
+                                             : 80,
+          .shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 
-}  // namespace tessera::gpu
+template <>
+std::string describe_gpu<Device::cuda>(Context&) {
+  const CudaProperties p = cuda_properties();
+  return fmt::format("{} (sm_{}{})", p.name, p.major, p.minor);
+}
+
+}  // namespace tessera

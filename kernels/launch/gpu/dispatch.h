@@ -21,17 +21,4 @@ void dispatch_gpu(Device device, [[maybe_unused]] F&& f) {
        device == Device::cuda ? "CUDA" : "SIMT");
 }
 
-namespace gpu {
-int cuda_code_architecture();
-}  // namespace gpu
-
-// The architecture whose code the device runs, which selects among kernels: 90 on Hopper and on
-// simt, which has all instructions; 80 on others, newer ones too: what they get is PTX of sm_80.
-inline int code_architecture([[maybe_unused]] Device device) {
-#ifdef TESSERA_WITH_CUDA
-  if (device == Device::cuda) return gpu::cuda_code_architecture();
-#endif
-  return 90;
-}
-
 }  // namespace tessera

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/executor.h"
 
 namespace tessera::simt {
@@ -17,20 +18,36 @@ void deliver(Block& block, AsyncCopy& copy) {
   std::memset(to + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
 }
 
-}  // namespace
-
-void cp_async(uint32_t shared, const void* global, uint32_t bytes, int source_bytes, Site site) {
-  Fiber& fiber = current_fiber("cp.async", site);
+// Checks the addresses and notes that the thread writes.
+Block& begin_copy(Fiber& fiber, uint32_t shared, const void* global, uint32_t bytes,
+                  int source_bytes, Site site) {
   Block& block = *fiber.block;
   block.shared.check(shared, bytes, bytes, "cp.async", site);
   if (reinterpret_cast<uintptr_t>(global) % bytes) {
     fail_at(site, "cp.async: global address {} is not aligned to {} bytes", global, bytes);
   }
-  if (source_bytes < 0 || source_bytes > int(bytes)) {
-    fail_at(site, "cp.async: {} source bytes of {}", source_bytes, bytes);
+  if (source_bytes != 0 && source_bytes != int(bytes)) {
+    fail_at(site, "cp.async: {} source bytes are neither 0 nor {}", source_bytes, bytes);
   }
   block.executor->access_global(fiber, global, size_t(source_bytes), Access::read, site);
   block.race.thread_access(fiber, shared, bytes, Access::write, site);
+  return block;
+}
+
+}  // namespace
+
+void copy_at_once(uint32_t shared, const void* global, uint32_t bytes, int source_bytes,
+                  Site site) {
+  Fiber& fiber = current_fiber("cp.async", site);
+  Block& block = begin_copy(fiber, shared, global, bytes, source_bytes, site);
+  AsyncCopy copy{shared, global, bytes, uint32_t(source_bytes), 0, false, site};
+  deliver(block, copy);
+}
+
+void cp_async(uint32_t shared, const void* global, uint32_t bytes, int source_bytes, Site site) {
+  require_architecture(80, "cp.async", site);
+  Fiber& fiber = current_fiber("cp.async", site);
+  Block& block = begin_copy(fiber, shared, global, bytes, source_bytes, site);
   block.race.set_in_flight(shared, bytes, true);
   AsyncCopy copy{shared, global, bytes, uint32_t(source_bytes), fiber.copy_group, false, site};
   if (block.executor->delivers_now()) {

@@ -1,4 +1,5 @@
-// cp.async: copies of a thread from global to shared memory that arrive when they are waited for.
+// Copies of a thread from global to shared memory: cp.async, which arrive when they are waited for,
+// and what stands for them on sm_75.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,10 @@
 
 namespace tessera::simt {
 
-// Copies `source_bytes` (at most `bytes`: 4, 8 or 16) and fills the rest with zeros.
+// Copies `bytes` (4 or 16), or fills with zeros where source_bytes is 0 and not `bytes`.
 void cp_async(uint32_t shared, const void* global, uint32_t bytes, int source_bytes, Site site);
+// The same by a load and a store.
+void copy_at_once(uint32_t shared, const void* global, uint32_t bytes, int source_bytes, Site site);
 void cp_async_commit(Site site);
 // Until at most `pending` of the thread's groups are unfinished.
 void cp_async_wait(int pending, Site site);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/dtype.h"
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/executor.h"
 #include "kernels/launch/simt/mbarrier.h"
 
@@ -172,6 +173,7 @@ void deliver(Block& block, BulkCopy& copy) {
 void tma_load(void* to, const TensorMap& map, const void* mbarrier, int rank, const Coordinates& at,
               Site site) {
   const char* name = name_of(BulkKind::load);
+  require_architecture(90, name, site);
   Fiber& fiber = current_fiber(name, site);
   Block& block = *fiber.block;
   check_copy(map, rank, name, site);
@@ -190,6 +192,7 @@ void tma_load(void* to, const TensorMap& map, const void* mbarrier, int rank, co
 void tma_store(BulkKind kind, const TensorMap& map, const void* from, int rank,
                const Coordinates& at, Site site) {
   const char* name = name_of(kind);
+  require_architecture(90, name, site);
   Fiber& fiber = current_fiber(name, site);
   Block& block = *fiber.block;
   check_copy(map, rank, name, site);
@@ -202,10 +205,12 @@ void tma_store(BulkKind kind, const TensorMap& map, const void* from, int rank,
 }
 
 void tma_commit(Site site) {
+  require_architecture(90, "tma_commit", site);
   ++current_fiber("tma_commit", site).store_group;
 }
 
 void tma_wait(int pending, Site site) {
+  require_architecture(90, "tma_wait", site);
   Fiber& fiber = current_fiber("tma_wait", site);
   size_t kept = 0;
   for (size_t i = 0; i < fiber.stores.size(); ++i) {
@@ -225,6 +230,7 @@ void tma_wait(int pending, Site site) {
 }
 
 void fence_proxy_async(Site site) {
+  require_architecture(90, "fence_proxy_async", site);
   Fiber& fiber = current_fiber("fence_proxy_async", site);
   fiber.block->race.fence_async_proxy(fiber);
 }

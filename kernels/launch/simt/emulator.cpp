@@ -36,7 +36,10 @@ Emulator::Emulator() : Emulator(options_from_environment()) {}
 Emulator::Emulator(const Options& options) : options_(options) {}
 Emulator::~Emulator() = default;
 
-void Emulator::validate(const gpu::Grid& grid) const {
+void Emulator::validate(const Kernel& kernel, const gpu::Grid& grid) const {
+  check(kernel.architecture <= options_.architecture,
+        "simt: a kernel that is compiled for sm_{} and newer, on an emulated sm_{}",
+        kernel.architecture, options_.architecture);
   check(grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= kMostBlocksYZ &&
             grid.z <= kMostBlocksYZ && uint64_t(grid.x) * grid.y * grid.z < (uint64_t{1} << 31),
         "simt: a grid of {} x {} x {} blocks; each is at least 1, y and z at most {}", grid.x,
@@ -56,7 +59,7 @@ bool Emulator::race_checks() const {
 }
 
 void Emulator::launch(const Kernel& kernel, const gpu::Grid& grid, int threads) {
-  validate(grid);
+  validate(kernel, grid);
   const uint64_t seed = options_.seed * 1000003 + launches_++;
   const bool race = race_checks();
   GlobalRaceDetector global_race;

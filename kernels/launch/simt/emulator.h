@@ -44,7 +44,7 @@ class Emulator {
   void launch(const Kernel& kernel, const gpu::Grid& grid, int threads);
 
  private:
-  void validate(const gpu::Grid& grid) const;
+  void validate(const Kernel& kernel, const gpu::Grid& grid) const;
   bool race_checks() const;
 
   Options options_;

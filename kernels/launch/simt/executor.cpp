@@ -146,6 +146,7 @@ void Executor::start_fiber(Block& block, int number) {
   fiber.block_index = block.index;
   fiber.block_size = {unsigned(grid.threads), 1, 1};
   fiber.grid_size = {grid.x, grid.y, grid.z};
+  fiber.architecture = launch_->options->architecture;
   fiber.lane = number % kLanes;
   fiber.warp_index = number / kLanes;
   fiber.shared = block.shared.base();

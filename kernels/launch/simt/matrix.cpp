@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/dtype.h"
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/collective.h"
 #include "kernels/launch/simt/executor.h"
 
@@ -82,6 +83,7 @@ void ldmatrix(uint32_t* registers, uint32_t address, int matrices, bool transpos
 void stmatrix(uint32_t address, const uint32_t* registers, int matrices, bool transposed,
               Site site) {
   const char* name = transposed ? "stmatrix.trans" : "stmatrix";
+  require_architecture(90, name, site);
   MatrixAccess mine{.load = nullptr, .store = registers, .address = address};
   collective({.name = name}, mine, site, [&](auto table) {
     const SharedMemory& shared = static_cast<Fiber*>(current_thread)->block->shared;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/executor.h"
 
 namespace tessera::simt {
@@ -71,6 +72,7 @@ uint32_t mbarrier_address(const void* barrier, const char* operation, Site site)
 }
 
 void mbarrier_init(const void* barrier, uint32_t arrivals, Site site) {
+  require_architecture(90, "mbarrier_init", site);
   Fiber& fiber = current_fiber("mbarrier_init", site);
   Block& block = *fiber.block;
   const uint32_t address = block.shared.address_of(barrier, "mbarrier_init", site);

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/clones.h"
 #include "kernels/launch/simt/collective.h"
 #include "kernels/launch/simt/executor.h"
@@ -63,8 +64,16 @@ TESSERA_SIMT_CLONES void multiply(Tiles& tiles, int depth) {
   }
 }
 
+// PTX ISA, "Target ISA Notes" of mma.
+template <MatrixType kA, int kDepth>
+constexpr int architecture_of() {
+  if (kDepth == 32) return 89;
+  return kDepth == 16 || kA == MatrixType::bf16 ? 80 : 75;
+}
+
 template <MatrixType kA, MatrixType kB, int kDepth>
 void run(const char* name, Operands& mine, Site site) {
+  require_architecture(architecture_of<kA, kDepth>(), name, site);
   collective({.name = name}, mine, site, [](auto table) {
     Tiles tiles;
     gather<kA, kB, kDepth>(table, tiles);

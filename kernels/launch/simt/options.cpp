@@ -1,5 +1,6 @@
 #include "kernels/launch/simt/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <span>
@@ -26,6 +27,12 @@ constexpr Name<AsyncDelivery> kDeliveries[] = {{"eager", AsyncDelivery::eager},
 constexpr Name<Switch> kSwitches[] = {
     {"on", Switch::on}, {"off", Switch::off}, {"auto", Switch::automatic}};
 constexpr Name<bool> kBools[] = {{"on", true}, {"off", false}};
+
+struct Architecture {
+  int number, shared_kib;  // that a block may have
+};
+// CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+constexpr Architecture kArchitectures[] = {{75, 64}, {80, 163}, {86, 99}, {89, 99}, {90, 227}};
 
 template <class E>
 E value_of(std::string_view key, std::string_view text, std::span<const Name<E>> names) {
@@ -54,6 +61,15 @@ T number_of(std::string_view key, std::string_view text, T least) {
   return value;
 }
 
+void set_architecture(std::string_view text, Options& o) {
+  const int number = number_of("architecture", text, 0);
+  const auto* found = std::ranges::find(kArchitectures, number, &Architecture::number);
+  check(found != std::end(kArchitectures),
+        "TESSERA_SIMT: architecture={} is unknown; use one of 75, 80, 86, 89, 90", number);
+  o.architecture = number;
+  o.shared_limit = found->shared_kib << 10;
+}
+
 void set_option(std::string_view key, std::string_view value, Options& o) {
   if (key == "seed") {
     o.seed = number_of<uint64_t>(key, value, 0);
@@ -69,6 +85,8 @@ void set_option(std::string_view key, std::string_view value, Options& o) {
     o.workers = number_of(key, value, 0);
   } else if (key == "resident") {
     o.resident = number_of(key, value, 1);
+  } else if (key == "architecture") {
+    set_architecture(value, o);
   } else if (key == "shared_limit") {
     o.shared_limit = number_of(key, value, 0);
   } else if (key == "ends") {
@@ -76,7 +94,7 @@ void set_option(std::string_view key, std::string_view value, Options& o) {
   } else {
     fail(
         "TESSERA_SIMT: key '{}' is unknown; use seed, schedule, async, race, bank, workers, "
-        "resident, shared_limit or ends",
+        "resident, architecture, shared_limit or ends",
         key);
   }
 }
@@ -102,10 +120,11 @@ Options options_from_environment() {
 
 std::string to_text(const Options& o) {
   return fmt::format(
-      "seed={},schedule={},async={},race={},bank={},workers={},resident={},shared_limit={},ends={}",
+      "seed={},schedule={},async={},race={},bank={},workers={},resident={},architecture={},"
+      "shared_limit={},ends={}",
       o.seed, name_of<Schedule>(o.schedule, kSchedules),
       name_of<AsyncDelivery>(o.async, kDeliveries), name_of<Switch>(o.race, kSwitches),
-      name_of<bool>(o.bank, kBools), o.workers, o.resident, o.shared_limit, o.ends);
+      name_of<bool>(o.bank, kBools), o.workers, o.resident, o.architecture, o.shared_limit, o.ends);
 }
 
 }  // namespace tessera::simt

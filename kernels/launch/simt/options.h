@@ -25,10 +25,13 @@ struct Options {
   // Race checks; need kernels compiled with -fsanitize=thread and the library
   // tessera_simt_race_hooks. `automatic`: on where the hooks are linked.
   Switch race = Switch::automatic;
-  bool bank = false;             // count bank conflicts
-  int workers = 0;               // OS threads that run blocks; 0: the context's threads
-  int resident = 1;              // blocks that take turns on one OS thread
-  int shared_limit = 227 << 10;  // bytes of shared memory a block may have (sm_90)
+  bool bank = false;  // count bank conflicts
+  int workers = 0;    // OS threads that run blocks; 0: the context's threads
+  int resident = 1;   // blocks that take turns on one OS thread
+  // The GPU that is emulated: compute capability times 10. An instruction that it lacks is an
+  // error. As text it also sets shared_limit to what the GPU has.
+  int architecture = 90;
+  int shared_limit = 227 << 10;  // bytes of shared memory a block may have
   // Blocks that run at either end of a grid, for tests of addresses that take grids too large to
   // run; 0: all.
   int ends = 0;

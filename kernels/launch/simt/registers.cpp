@@ -1,4 +1,5 @@
 // setmaxnreg: warps of a block trade registers.
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/collective.h"
 #include "kernels/launch/simt/executor.h"
 #include "kernels/launch/simt/wgmma.h"
@@ -29,6 +30,7 @@ void change(int registers, const char* name, Site site) {
 
 void set_max_registers(int registers, bool increase, Site site) {
   const char* name = increase ? "set_max_registers_inc" : "set_max_registers_dec";
+  require_architecture(90, name, site);
   const Warp& warp = *current_fiber(name, site).warp;
   if (registers % kStep || registers < kLeast || registers > kMost) {
     fail_at(site, "{}: {} registers are no multiple of {} in {}..{}", name, registers, kStep,

@@ -12,6 +12,7 @@ struct Index3 {
 struct ThreadView {
   Index3 thread_index, block_index, block_size, grid_size;
   int lane, warp_index;
+  int architecture;   // Options::architecture
   std::byte* shared;  // the block's shared memory, address 0
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/launch/simt/architecture.h"
 #include "kernels/launch/simt/collective.h"
 #include "kernels/launch/simt/executor.h"
 
@@ -217,6 +218,7 @@ void wait(int pending, Site site) {
 }
 
 void collective_state(const char* name, Site site, void (*change)(WarpWgmma&)) {
+  require_architecture(90, name, site);
   char nothing = 0;
   collective({.name = name}, nothing, site,
              [change](auto) { change(static_cast<Fiber*>(current_thread)->warp->wgmma); });
@@ -234,6 +236,7 @@ void wgmma_commit(Site site) {
 
 void wgmma(const WgmmaArguments& arguments, Site site) {
   const char* name = arguments.a ? "wgmma_rs" : "wgmma_ss";
+  require_architecture(90, name, site);
   const Block& block = *current_fiber(name, site).block;
   if (block.threads % kGroupThreads) {
     fail_at(site, "{}: a block of {} threads has an incomplete warpgroup", name, block.threads);
@@ -243,6 +246,7 @@ void wgmma(const WgmmaArguments& arguments, Site site) {
 }
 
 void wgmma_wait(int pending, Site site) {
+  require_architecture(90, "wgmma_wait", site);
   char nothing = 0;
   collective({.name = "wgmma_wait"}, nothing, site, [=](auto) { wait(pending, site); });
   current_fiber("wgmma_wait", site).block->executor->maybe_yield("wgmma_wait", site);

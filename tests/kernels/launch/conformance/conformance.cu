@@ -79,7 +79,7 @@ __global__ void async_copies(Results out) {
   for (int i = lane(); i < 256; i += 32) shared[i] = 0xdeadbeefu;
   thread_fence();
   sync_warp();
-  const int source_bytes = lane() % 5 * 4;
+  const int source_bytes = lane() % 5 ? 16 : 0;
   cp_async_16(shared_address(shared + 4 * lane()), global, source_bytes);
   cp_async_commit();
   cp_async_4(shared_address(shared + 128 + lane()), global + 1, lane() % 2 * 4);
@@ -133,13 +133,29 @@ __global__ void store_matrices(Results out) {
 }
 
 template <class T>
-__global__ void multiply_16(Results out) {
+struct Fragments16 {
   uint32_t a[4], b[2];
   float d[4];
-  for (int i = 0; i < 4; ++i) a[i] = small_pair<T>(4 * lane() + i), d[i] = small(lane() + 9 * i);
-  for (int i = 0; i < 2; ++i) b[i] = small_pair<T>(2 * lane() + i + 500);
-  mma_m16n8k16<T>(d, a, b);
-  out.put(bits(d[0]), bits(d[1]), bits(d[2]), bits(d[3]));
+  __device__ Fragments16() {
+    for (int i = 0; i < 4; ++i) a[i] = small_pair<T>(4 * lane() + i), d[i] = small(lane() + 9 * i);
+    for (int i = 0; i < 2; ++i) b[i] = small_pair<T>(2 * lane() + i + 500);
+  }
+  __device__ void put(const Results& out) const {
+    out.put(bits(d[0]), bits(d[1]), bits(d[2]), bits(d[3]));
+  }
+};
+template <class T>
+__global__ void multiply_16(Results out) {
+  Fragments16<T> x;
+  mma_m16n8k16<T>(x.d, x.a, x.b);
+  x.put(out);
+}
+// What sm_75 runs instead, on any GPU.
+__global__ void multiply_halves(Results out) {
+  Fragments16<f16> x;
+  mma_m16n8k8(x.d, {x.a[0], x.a[1]}, {x.b[0]});
+  mma_m16n8k8(x.d, {x.a[2], x.a[3]}, {x.b[1]});
+  x.put(out);
 }
 __global__ void multiply_8(Results out) {
   const uint32_t a[2] = {small_pair<f16>(2 * lane()), small_pair<f16>(2 * lane() + 1)};
@@ -236,37 +252,38 @@ __global__ void dynamic_memory(Results out) {
 }
 
 constexpr ConformanceCase kCases[] = {
-    {"indices", 80, 0, run_case<indices, 64, 0, 2>},
-    {"shuffle", 80, 0, run_case<shuffles>},
-    {"shuffle_wide", 80, 0, run_case<wide_shuffles>},
-    {"vote", 80, 0, run_case<votes>},
-    {"elect", 80, 0, run_case<one_elected>},
-    {"named_barrier", 80, 0, run_case<named_barriers, 64>},
-    {"cp_async", 80, 0, run_case<async_copies>},
-    {"ldmatrix_x4", 80, 0, run_case<load_matrices>},
-    {"ldmatrix_x4_trans", 80, 0, run_case<load_matrices_transposed>},
-    {"ldmatrix_x2", 80, 0, run_case<load_two_matrices>},
+    {"indices", 75, 0, run_case<indices, 64, 0, 2>},
+    {"shuffle", 75, 0, run_case<shuffles>},
+    {"shuffle_wide", 75, 0, run_case<wide_shuffles>},
+    {"vote", 75, 0, run_case<votes>},
+    {"elect", 75, 0, run_case<one_elected>},
+    {"named_barrier", 75, 0, run_case<named_barriers, 64>},
+    {"cp_async", 75, 0, run_case<async_copies>},
+    {"ldmatrix_x4", 75, 0, run_case<load_matrices>},
+    {"ldmatrix_x4_trans", 75, 0, run_case<load_matrices_transposed>},
+    {"ldmatrix_x2", 75, 0, run_case<load_two_matrices>},
     {"stmatrix_x4", 90, 0, run_case<store_matrices<false>>},
     {"stmatrix_x4_trans", 90, 0, run_case<store_matrices<true>>},
     {"mma_m16n8k16_bf16", 80, 0, run_case<multiply_16<bf16>>},
-    {"mma_m16n8k16_f16", 80, 0, run_case<multiply_16<f16>>},
-    {"mma_m16n8k8_f16", 80, 0, run_case<multiply_8>},
+    {"mma_m16n8k16_f16", 75, 0, run_case<multiply_16<f16>>},
+    {"mma_m16n8k16_f16_halves", 75, 0, run_case<multiply_halves>},
+    {"mma_m16n8k8_f16", 75, 0, run_case<multiply_8>},
     {"mma_m16n8k32_e4m3", 90, 0, run_case<multiply_32<e4m3, e4m3>>},
     {"mma_m16n8k32_e4m3_e5m2", 90, 0, run_case<multiply_32<e4m3, e5m2>>},
     {"mma_m16n8k32_e5m2_e4m3", 90, 0, run_case<multiply_32<e5m2, e4m3>>},
     {"mma_m16n8k32_e5m2", 90, 0, run_case<multiply_32<e5m2, e5m2>>},
-    {"approximations", 80, 1e-6f, run_case<approximations>},
-    {"arithmetic", 80, 0, run_case<arithmetic>},
-    {"convert_bf16", 80, 0, run_case<conversions<bf16>>},
-    {"convert_f16", 80, 0, run_case<conversions<f16>>},
-    {"convert_e4m3", 80, 0, run_case<conversions<e4m3>>},
-    {"convert_e5m2", 80, 0, run_case<conversions<e5m2>>},
-    {"pack_bf16", 80, 0, run_case<pairs<bf16>>},
-    {"pack_f16", 80, 0, run_case<pairs<f16>>},
-    {"vectors", 80, 0, run_case<vectors>},
-    {"atomics", 80, 0, run_case<atomics>},
-    {"philox", 80, 0, run_case<random_numbers>},
-    {"dynamic_shared", 80, 0, run_case<dynamic_memory, 64, 256>},
+    {"approximations", 75, 1e-6f, run_case<approximations>},
+    {"arithmetic", 75, 0, run_case<arithmetic>},
+    {"convert_bf16", 75, 0, run_case<conversions<bf16>>},
+    {"convert_f16", 75, 0, run_case<conversions<f16>>},
+    {"convert_e4m3", 75, 0, run_case<conversions<e4m3>>},
+    {"convert_e5m2", 75, 0, run_case<conversions<e5m2>>},
+    {"pack_bf16", 75, 0, run_case<pairs<bf16>>},
+    {"pack_f16", 75, 0, run_case<pairs<f16>>},
+    {"vectors", 75, 0, run_case<vectors>},
+    {"atomics", 75, 0, run_case<atomics>},
+    {"philox", 75, 0, run_case<random_numbers>},
+    {"dynamic_shared", 75, 0, run_case<dynamic_memory, 64, 256>},
 };
 
 }  // namespace

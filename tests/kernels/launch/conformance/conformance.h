@@ -13,7 +13,7 @@ namespace tessera::test {
 
 struct ConformanceCase {
   const char* name;
-  int architecture;  // that has the instruction, 80 or 90; see code_architecture
+  int architecture;  // that brought the instruction: 75, 80 or 90; see GpuLimits
   // The words are f32 numbers within this of each other, relatively; 0: the same bits.
   float tolerance;
   std::vector<uint32_t> (*run)(Context&);

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "kernels/launch/gpu/dispatch.h"
+#include "kernels/launch/gpu/limits.h"
 #include "kernels/launch/simt/emulator.h"
 #include "tests/kernels/launch/conformance/conformance.h"
 
@@ -24,15 +25,23 @@ using ::testing::AssertionResult;
 using ::testing::AssertionSuccess;
 using Golden = std::map<std::string, std::vector<uint32_t>>;
 
-std::vector<ConformanceCase> cases_of(Device device) {
+std::vector<ConformanceCase> cases_of(Context& ctx) {
   std::vector<ConformanceCase> cases;
-  dispatch_gpu(device, [&]<Device d>() {
+  int architecture = 0;
+  dispatch_gpu(ctx.device(), [&]<Device d>() {
     std::ranges::copy(conformance_cases<d>(), std::back_inserter(cases));
     std::ranges::copy(hopper_cases<d>(), std::back_inserter(cases));
+    architecture = gpu_limits<d>(ctx).architecture;
   });
-  const int architecture = code_architecture(device);
   std::erase_if(cases, [=](const ConformanceCase& c) { return c.architecture > architecture; });
   return cases;
+}
+
+ConformanceCase case_of(Context& ctx, std::string_view name) {
+  for (const ConformanceCase& c : cases_of(ctx)) {
+    if (c.name == name) return c;
+  }
+  fail("no conformance case {} on {}", name, name_of(ctx.device()));
 }
 
 // Lines of a name and words in hexadecimal; empty where there is no file.
@@ -80,7 +89,7 @@ AssertionResult same_words(const std::vector<uint32_t>& actual,
 TEST(Conformance, EmulatorRunsEveryWrapper) {
   Context ctx({.device = Device::simt}), other({.device = Device::simt});
   other.state<simt::Emulator>().options() = {.seed = 7, .schedule = simt::Schedule::pct};
-  for (const ConformanceCase& c : cases_of(Device::simt)) {
+  for (const ConformanceCase& c : cases_of(ctx)) {
     SCOPED_TRACE(c.name);
     std::vector<uint32_t> words;
     ASSERT_NO_THROW(words = c.run(ctx));
@@ -90,11 +99,34 @@ TEST(Conformance, EmulatorRunsEveryWrapper) {
   }
 }
 
+void expect_equal_halves(Device device) {
+  Context ctx({.device = device});
+  const auto words_of = [&](std::string_view name) { return case_of(ctx, name).run(ctx); };
+  EXPECT_EQ(words_of("mma_m16n8k16_f16_halves"), words_of("mma_m16n8k16_f16"));
+}
+
+TEST(Conformance, ProductsOfSm75MakeThatOfSm80) {
+  expect_equal_halves(Device::simt);
+}
+
+// sm_75's forms of the wrappers give what the others do.
+TEST(Conformance, EmulatedSm75GivesTheSameWords) {
+  Context ctx({.device = Device::simt}), turing({.device = Device::simt});
+  simt::parse_options("architecture=75", turing.state<simt::Emulator>().options());
+  const std::vector<ConformanceCase> cases = cases_of(turing);
+  EXPECT_GT(cases.size(), 20u);
+  EXPECT_LT(cases.size(), cases_of(ctx).size());
+  for (const ConformanceCase& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_TRUE(same_words(c.run(turing), c.run(ctx), 0));
+  }
+}
+
 TEST(Conformance, EmulatorAgreesWithGoldenData) {
   const Golden golden = read_golden();
   if (golden.empty()) GTEST_SKIP() << "no golden data yet: no GPU has run the wrappers";
   Context ctx({.device = Device::simt});
-  for (const ConformanceCase& c : cases_of(Device::simt)) {
+  for (const ConformanceCase& c : cases_of(ctx)) {
     SCOPED_TRACE(c.name);
     ASSERT_TRUE(golden.contains(c.name));
     EXPECT_TRUE(same_words(c.run(ctx), golden.at(c.name), c.tolerance));
@@ -109,15 +141,17 @@ INSTANTIATE_TEST_SUITE_P(Devices, ConformanceOn, ::testing::Values(Device::cuda)
 TEST_P(ConformanceOn, GpuAgreesWithTheEmulator) {
   if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
   Context ctx({.device = Device::cuda}), emulated({.device = Device::simt});
-  const std::vector<ConformanceCase> cases = cases_of(Device::cuda), all = cases_of(Device::simt);
+  const std::vector<ConformanceCase> cases = cases_of(ctx);
   if (const char* path = std::getenv("TESSERA_WRITE_GOLDEN")) write_golden(path, cases, ctx);
   for (const ConformanceCase& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto same = std::ranges::find(all, std::string_view(c.name),
-                                        [](const auto& e) { return std::string_view(e.name); });
-    ASSERT_NE(same, all.end());
-    EXPECT_TRUE(same_words(same->run(emulated), c.run(ctx), c.tolerance));
+    EXPECT_TRUE(same_words(case_of(emulated, c.name).run(emulated), c.run(ctx), c.tolerance));
   }
+}
+
+TEST_P(ConformanceOn, ProductsOfSm75MakeThatOfSm80) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  expect_equal_halves(Device::cuda);
 }
 #endif
 

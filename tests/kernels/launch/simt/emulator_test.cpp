@@ -30,8 +30,8 @@ std::string parse_error(std::string_view text) {
 TEST(SimtOptions, AreReadFromText) {
   simt::Options options;
   simt::parse_options(
-      "seed=7,schedule=pct,async=late,race=off,bank=on,workers=3,resident=2,shared_limit=1000,"
-      "ends=4",
+      "seed=7,schedule=pct,async=late,race=off,bank=on,workers=3,resident=2,architecture=75,"
+      "shared_limit=1000,ends=4",
       options);
   EXPECT_EQ(options.seed, 7u);
   EXPECT_EQ(options.schedule, simt::Schedule::pct);
@@ -40,6 +40,7 @@ TEST(SimtOptions, AreReadFromText) {
   EXPECT_TRUE(options.bank);
   EXPECT_EQ(options.workers, 3);
   EXPECT_EQ(options.resident, 2);
+  EXPECT_EQ(options.architecture, 75);
   EXPECT_EQ(options.shared_limit, 1000);
   EXPECT_EQ(options.ends, 4);
   simt::Options again;
@@ -53,6 +54,8 @@ TEST(SimtOptions, UnknownOnesAreErrors) {
               HasSubstr("schedule=fair is unknown; use one of round_robin, uniform, pct, by_seed"));
   EXPECT_THAT(parse_error("seed=x"), HasSubstr("seed=x is not a whole number"));
   EXPECT_THAT(parse_error("resident=0"), HasSubstr("of at least 1"));
+  EXPECT_THAT(parse_error("architecture=70"),
+              HasSubstr("architecture=70 is unknown; use one of 75, 80, 86, 89, 90"));
   EXPECT_THAT(parse_error("seed"), HasSubstr("'seed' is not of the form key=value"));
 }
 

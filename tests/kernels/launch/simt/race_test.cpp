@@ -97,6 +97,27 @@ TEST(SimtRace, AtomicsRaceOnlyWithOrdinaryAccesses) {
   EXPECT_EQ(count, 64);
 }
 
+__global__ void copy_kernel(bool synchronised, const int* from, int* out) {
+  int* values = shared_array<int, 64>();
+  const int t = int(thread_index().x);
+  cp_async_4(shared_address(values + t), from + t);
+  if (synchronised) sync_block();
+  out[t] = values[63 - t];
+}
+
+// cp.async on sm_75 is a load and a store.
+TEST(SimtRace, CopiesOfSm75AreOrdinaryWrites) {
+  const std::vector<int> from(64, 7);
+  std::vector<int> out(64);
+  const auto report = [&](bool synchronised) {
+    return error_of({.architecture = 75}, copy_kernel, {.threads = 64}, synchronised, from.data(),
+                    out.data());
+  };
+  EXPECT_THAT(report(false), MatchesRegex("race_test.cpp:[0-9]+: .*read of shared.*"));
+  EXPECT_EQ(report(true), "");
+  EXPECT_EQ(out, from);
+}
+
 __global__ void named_kernel(int* out) {
   int* values = shared_array<int, 64>();
   const int t = int(thread_index().x) % 64;

@@ -180,7 +180,7 @@ TEST(SimtAsyncCopy, FindsMisuse) {
   EXPECT_THAT(report(CopyBug::misaligned_shared), HasSubstr("0x404 is not aligned to 16 bytes"));
   EXPECT_THAT(report(CopyBug::misaligned_global), HasSubstr("is not aligned to 16 bytes"));
   EXPECT_THAT(report(CopyBug::out_of_range), HasSubstr("[0x420, +16) are in no array"));
-  EXPECT_THAT(report(CopyBug::bytes), HasSubstr("17 source bytes of 16"));
+  EXPECT_THAT(report(CopyBug::bytes), HasSubstr("17 source bytes are neither 0 nor 16"));
   EXPECT_THAT(report(CopyBug::never_waited_for), HasSubstr("exits without waiting for the copy"));
 }
 
