@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Makes tests/golden/tokenizers/published*.json: what the golden texts (make_tokenizers.py) and some
-conversations touch of three published tokenizers, and the ids that their own libraries give.
+conversations touch of two published tokenizers, and the ids that their own libraries give.
 
-  pip install tiktoken tokenizers jinja2 h5py openai-whisper llama-models dashscope
+  pip install tiktoken tokenizers jinja2 h5py openai-whisper dashscope
   tests/golden/make_published.py LLAMA_CPP_SOURCES
 
 A cut has the tokens that occur in the texts' bytes, renumbered in the order of their ranks, and the
-merges that lead to them (one a token, where Llama 3's file has every split). So it treats these
-texts as the whole vocabulary does. The ids come from the whole one and are renumbered: tiktoken's,
-and for conversations those of llama_models' ChatFormat and of Qwen2.5's template.
+merges that lead to them. So it treats these texts as the whole vocabulary does. The ids come from
+the whole one and are renumbered: tiktoken's, and for conversations those of Qwen2.5's template.
+
+Both vocabularies may be passed on (tests/golden/tokenizers/NOTICE.md). Llama 3's only with Meta's
+license, so it is compared where its package is installed (tests/interop), and nothing of it is here.
 """
 import json
 import pathlib
@@ -31,10 +33,6 @@ CUTS = {
     "gpt2": (dict(pre_tokenizer=published.byte_level()), ["<|endoftext|>"], None),
     "qwen2": (dict(pre_tokenizer=published.split(published.QWEN2), normalizer={"type": "NFC"}),
               ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "chatml"),
-    "llama3": (dict(pre_tokenizer=published.split(published.LLAMA3), begin="<|begin_of_text|>",
-                    ignore_merges=True),
-               ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-                "<|eot_id|>"], "llama3"),
 }
 
 
@@ -57,9 +55,7 @@ def reference_ids(whole, texts):
     return [encoding.encode(text, allowed_special="all") for text in texts]
 
 
-def conversations(name, whole, dialogs):
-    if name == "llama3":
-        return [chat_test.with_chat_format(dialog) for dialog in dialogs]
+def conversations(whole, dialogs):
     encode = chat_test.with_template(QWEN, Tokenizer.from_str(whole.text), "<|im_end|>")
     return [encode(dialog) for dialog in dialogs]
 
@@ -85,7 +81,7 @@ def main():
         golden["ids"][file] = ids
         golden["decoded"][file] = [None if d == t else d for d, t in zip(decoded, texts)]
         if template:
-            both = conversations(name, whole, dialogs)
+            both = conversations(whole, dialogs)
             golden["chat"][file] = {"template": template,
                                     "ids": [[number[i] for i in some] for some, _ in both],
                                     "mask": [mask for _, mask in both]}

@@ -24,8 +24,7 @@ except ImportError as error:
 
 GOLDEN = tokenizers_test.GOLDEN.parent
 TOKENIZERS = ["gpt2.json", "llama3.json", "qwen2.json", "smollm2.json", "published_gpt2.json",
-              "published_llama3.json", "published_qwen2.json", "llama2.json", "sp_bpe.model",
-              "sp_unigram.model"]
+              "published_qwen2.json", "llama2.json", "sp_bpe.model", "sp_unigram.model"]
 # It has no window for these architectures, whatever the file says.
 NO_WINDOW = dict(sliding_window=None, use_sliding_window=False)
 # llama.cpp rounds the inputs of a product of matrices to the type that goes with the weights': this
