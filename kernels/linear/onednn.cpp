@@ -58,15 +58,17 @@ bool packs(const PlanKey& key) {
   return key.f32_input && key.m >= kManyRows && key.n <= kFewColumns;
 }
 
-dnnl::matmul::desc describe(const PlanKey& key) {
+struct Product {
+  dnnl::memory::desc a, b, bias, c;
+};
+
+Product describe(const PlanKey& key) {
   const DataType input = key.f32_input ? DataType::f32 : DataType::bf16;
-  const auto a = matrix(key.m, key.k, input, key.lda, key.transpose_a);
-  const auto b = packs(key)
-                     ? dnnl::memory::desc({key.k, key.n}, input, dnnl::memory::format_tag::any)
-                     : matrix(key.k, key.n, input, key.ldb, key.transpose_b);
-  const auto c = matrix(key.m, key.n, key.f32_output ? DataType::f32 : DataType::bf16, key.ldc);
-  if (!key.bias) return {a, b, c};
-  return {a, b, matrix(1, key.n, DataType::f32, key.n), c};
+  return {.a = matrix(key.m, key.k, input, key.lda, key.transpose_a),
+          .b = packs(key) ? dnnl::memory::desc({key.k, key.n}, input, dnnl::memory::format_tag::any)
+                          : matrix(key.k, key.n, input, key.ldb, key.transpose_b),
+          .bias = matrix(1, key.n, DataType::f32, key.n),
+          .c = matrix(key.m, key.n, key.f32_output ? DataType::f32 : DataType::bf16, key.ldc)};
 }
 
 // oneDNN has two fast implementations. "gemm" takes any strides and accumulates in the output, if
@@ -74,7 +76,8 @@ dnnl::matmul::desc describe(const PlanKey& key) {
 // the faster one at what it does in place (Zen 4: 2-8%). For f32 inputs "gemm" is what sgemm()
 // runs, so only "brg" is of interest.
 std::optional<dnnl::matmul::primitive_desc> choose(const PlanKey& key, const dnnl::engine& engine) {
-  const dnnl::matmul::desc desc = describe(key);  // must outlive the search: oneDNN keeps a pointer
+  using Implementation = dnnl::matmul::primitive_desc;
+  const Product p = describe(key);
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (key.accumulate) {
@@ -82,14 +85,25 @@ std::optional<dnnl::matmul::primitive_desc> choose(const PlanKey& key, const dnn
     sum.append_sum(1.0f);
     attr.set_post_ops(sum);
   }
+#if DNNL_VERSION_MAJOR >= 3
+  const auto first = [&] {
+    return key.bias ? Implementation(engine, p.a, p.b, p.bias, p.c, attr, /*allow_empty=*/true)
+                    : Implementation(engine, p.a, p.b, p.c, attr, /*allow_empty=*/true);
+  };
+#else
+  using Description = dnnl::matmul::desc;  // outlives the search: oneDNN 2 keeps a pointer to it
+  const Description desc =
+      key.bias ? Description(p.a, p.b, p.bias, p.c) : Description(p.a, p.b, p.c);
+  const auto first = [&] { return Implementation(desc, attr, engine, /*allow_empty=*/true); };
+#endif
   const bool gemm_first = key.f32_output && !key.f32_input;
   for (const bool want_gemm : {gemm_first, !gemm_first}) {
     if (want_gemm && key.f32_input) continue;
-    dnnl::matmul::primitive_desc found(desc, attr, engine, /*allow_empty=*/true);
+    Implementation found = first();
     if (!found) return std::nullopt;
     do {
       const std::string_view name = found.impl_info_str();
-      if (name.starts_with(want_gemm ? "gemm:jit" : "brg:")) return found;
+      if (name.starts_with(want_gemm ? "gemm:jit" : "brg")) return found;
     } while (found.next_impl());
   }
   return std::nullopt;
