@@ -5,12 +5,11 @@
 #include "core/transfer.h"
 #include "kernels/launch/cpu/parallel.h"
 #include "kernels/launch/gpu/dispatch.h"
+#include "kernels/reduce/cpu.h"
 #include "kernels/reduce/gpu.h"
 
 namespace tessera {
 namespace {
-
-constexpr int64_t kLanes = 16;  // running sums in a block: enough to hide the latency of adds
 
 struct Block {
   double (*sum)(const std::byte* data, int64_t count);
@@ -18,39 +17,21 @@ struct Block {
   int64_t count;
 };
 
-double widened(double x) {
-  return x;
-}
-double widened(float x) {
-  return x;
-}
-double widened(bf16 x) {
-  return to_float(x);
-}
-
-// Plain code on purpose: even at two doubles a vector it runs at the speed of memory.
-template <class S>
+template <Isa isa, class S>
 double block_sum(const std::byte* data, int64_t count) {
-  const S* x = reinterpret_cast<const S*>(data);
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const double value = widened(x[i + lane]);
-      lanes[lane] += value * value;
-    }
-  }
-  for (; i < count; ++i) lanes[i % kLanes] += widened(x[i]) * widened(x[i]);
-  double sum = 0;
-  for (double lane : lanes) sum += lane;
-  return sum;
+  return squares_cpu<isa, S>(reinterpret_cast<const S*>(data), count);
 }
 
-std::vector<Block> blocks_of(std::span<const Tensor> tensors) {
+template <class S>
+decltype(Block::sum) block_sum_of(Isa isa) {
+  return isa == Isa::avx2 ? &block_sum<Isa::avx2, S> : &block_sum<Isa::avx512, S>;
+}
+
+std::vector<Block> blocks_of(std::span<const Tensor> tensors, Isa isa) {
   std::vector<Block> blocks;
   for (const Tensor& x : tensors) {
-    const auto sum =
-        dispatch_compute("sum_of_squares", x.dtype(), []<class S>() { return &block_sum<S>; });
+    const auto sum = dispatch_compute("sum_of_squares", x.dtype(),
+                                      [&]<class S>() { return block_sum_of<S>(isa); });
     for (int64_t i = 0; i < x.elements(); i += kReduceBlock) {
       blocks.push_back({.sum = sum,
                         .data = x.raw() + size_t(i) * size_of(x.dtype()),
@@ -62,7 +43,7 @@ std::vector<Block> blocks_of(std::span<const Tensor> tensors) {
 
 // partials: one for each block, then room for their sum.
 double sum_on_cpu(Context& ctx, std::span<const Tensor> tensors, double* partials) {
-  const std::vector<Block> blocks = blocks_of(tensors);
+  const std::vector<Block> blocks = blocks_of(tensors, ctx.isa());
   parallel_for(ctx.threads(), int64_t(blocks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b)
       partials[b] = blocks[size_t(b)].sum(blocks[size_t(b)].data, blocks[size_t(b)].count);

@@ -130,6 +130,27 @@ TEST_P(LinearOn, ProductsMatchTheReference) {
   check_products(ctx);
 }
 
+// Sizes that f32 products choose their method by: few and many rows, short and long sums.
+TEST(Matmul, EveryMethodMatchesTheReference) {
+  for (const Isa isa : machine_isas()) {
+    Context ctx = cpu_context(isa, 2);
+    for (const DTypes dtypes : {kDTypes[0], kDTypes[1], kDTypes[2]}) {
+      for (const bool transpose_b : {false, true}) {
+        for (const int64_t m : {65, 513}) {
+          for (const int64_t k : {31, 513, 1031}) {
+            MatmulCase c{.m = m, .n = 67, .k = k, .transpose_b = transpose_b, .pad = 3};
+            check_matmul(ctx, dtypes, c);
+            c.accumulate = true;
+            check_matmul(ctx, dtypes, c);
+            c.accumulate = false, c.bias = true;
+            check_matmul(ctx, dtypes, c);
+          }
+        }
+      }
+    }
+  }
+}
+
 // From one row (generation) to where oneDNN takes over.
 TEST(Matmul, FewRowsMatchTheReference) {
   for (const Isa isa : machine_isas()) {

@@ -30,10 +30,11 @@ struct MathConstants;
 
 template <>
 struct MathConstants<float> {
-  static constexpr float kLog2E = 1.44269504f;
+  static constexpr float kLog2E = 1.44269504f, kLog2ELow = 1.92596303e-8f;
   static constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // high: 15 bits
   // Beyond these exp2 is exactly 0 or infinity.
   static constexpr float kExp2Low = -152.0f, kExp2High = 129.0f;
+  static constexpr float kExpLow = -105.0f, kExpHigh = 89.5f;  // the same for exp
   // (2^f - 1) / f on [-1/2, 1/2], interpolated at Chebyshev nodes; 9e-9.
   static constexpr float kExp2[] = {6.931471825e-01f, 2.402265072e-01f, 5.550356954e-02f,
                                     9.618083015e-03f, 1.339086331e-03f, 1.545316336e-04f};
@@ -42,9 +43,10 @@ struct MathConstants<float> {
 
 template <>
 struct MathConstants<double> {
-  static constexpr double kLog2E = 1.4426950408889634;
+  static constexpr double kLog2E = 1.4426950408889634, kLog2ELow = 2.0355273740931033e-17;
   static constexpr double kLn2High = 0.6931471803691238, kLn2Low = 1.9082149292705877e-10;
   static constexpr double kExp2Low = -1077.0, kExp2High = 1025.0;
+  static constexpr double kExpLow = -747.0, kExpHigh = 711.0;
   // Taylor: ln(2)^k / k!; 4e-18.
   static constexpr double kExp2[] = {
       6.93147180559945286e-01, 2.40226506959100694e-01, 5.55041086648215762e-02,
@@ -92,16 +94,14 @@ TESSERA_INLINE Vec<T> exp2(Vec<T> x) {
   return scale_by_power(exp2_minus_1_reduced(f) + Vec<T>(T(1)), n);
 }
 
-// x / ln(2) = n + f with integral n and |f| <= 1/2, without cancellation.
+// x / ln(2) = n + f with integral n and |f| <= 1/2 (a little more by rounding), without
+// cancellation: fma leaves x log2(e) - n exact but for one rounding of a small number.
 template <class T>
 TESSERA_INLINE Vec<T> reduce_exponent(Vec<T> x, Vec<T>& n) {
   using C = MathConstants<T>;
-  n = round(clamp_exponent(x * Vec<T>(C::kLog2E)));
-  Vec<T> r = fma(n, Vec<T>(-C::kLn2High), x);
-  r = fma(n, Vec<T>(-C::kLn2Low), r);
-  // Where the clamp has acted, r is large; any value in range will do.
-  const Vec<T> limit(T(0.5));
-  return min(limit, max(-limit, r * Vec<T>(C::kLog2E)));
+  x = min(Vec<T>(C::kExpHigh), max(Vec<T>(C::kExpLow), x));  // NaN passes
+  n = round(x * Vec<T>(C::kLog2E));
+  return fma(x, Vec<T>(C::kLog2ELow), fma(x, Vec<T>(C::kLog2E), -n));
 }
 
 template <class T>
