@@ -10,7 +10,8 @@ namespace {
 // The workspace: per head and query, [Hq, Nq] each.
 template <class T>
 struct RowTerms {
-  T* lse;    // of forward, but infinity where a row sees no key, so that its probabilities are 0
+  T* lse;    // of forward, in units of unit<S>(), but infinity where a row sees no key, so that its
+             // probabilities are 0
   T* delta;  // rowsum(o * d_o) - d_lse
   T* dq;     // [Hq, Nq, D], sums in the making, where adds_dq()
 
@@ -18,6 +19,13 @@ struct RowTerms {
       : lse(static_cast<T*>(args.workspace)),
         delta(lse + args.problem.q_heads * args.problem.q_tokens),
         dq(delta + args.problem.q_heads * args.problem.q_tokens) {}
+
+  // For probabilities that are rounded to 16 bits lse is an exponent of 2, which saves an
+  // instruction a pair; rounding it then shows where f32 probabilities are near 1.
+  template <class S>
+  __device__ static constexpr T unit() {
+    return kTensorCores<S> ? kLog2E<T> : T(1);
+  }
 };
 
 // Tiles of the rows that a block owns, and stages of those of the columns that pass by. Rows and
@@ -57,15 +65,22 @@ class ScoreGradient {
       : band_(band),
         head_(head),
         terms_(args.problem, args.extras, band, head),
+        factor_(C::kExtras ? kLog2E<T> : T(args.problem.scale * kLog2E<double>)),
         mask_(args.problem),
         keep_scale_(T(1 / (1 - args.problem.dropout))) {}
 
   // s becomes the probability after dropout, without its scale; d_p the gradient of the scaled
-  // product. `all_visible`: the pair need not be asked.
-  __device__ void operator()(T& s, T& d_p, T lse, T delta, int query, int key, bool all_visible) {
-    const auto score = terms_(s, query, key);
-    T p = exp2_for<typename C::S>((score.value - lse) * kLog2E<T>), gradient = d_p;
-    if (!all_visible && !band_.sees(query, key)) p = 0;
+  // product.
+  __device__ void operator()(T& s, T& d_p, T lse, T delta, int query, int key, bool visible) {
+    T gradient = d_p, slope = 1;
+    if constexpr (C::kExtras) {
+      const auto score = terms_(s, query, key);
+      s = score.value;
+      slope = score.slope;
+    }
+    T p = exp2_for<typename C::S>(kTensorCores<typename C::S> ? fma(s, factor_, -lse)
+                                                              : (s - lse) * factor_);
+    if (!visible) p = 0;
     bool kept = true;
     if constexpr (C::kExtras) {
       if (mask_.active()) {
@@ -74,13 +89,28 @@ class ScoreGradient {
       }
     }
     s = kept ? p : T(0);
-    d_p = p * (gradient - delta) * score.slope;
+    d_p = p * (gradient - delta) * slope;
+  }
+
+  // Calls f(sees) with a function of query and key. Without extra terms, tiles of which everything
+  // is visible have code of their own: the band's comparisons would double the work between the
+  // products.
+  template <class F>
+  __device__ void with_visibility(bool all_visible, const F& f) const {
+    if constexpr (C::kExtras) {
+      f([this, all_visible](int query, int key) { return all_visible || band_.sees(query, key); });
+    } else if (all_visible) {
+      f([](int, int) { return true; });
+    } else {
+      f([this](int query, int key) { return band_.sees(query, key); });
+    }
   }
 
  private:
   const Band& band_;
   int head_;
   ScoreTerms<typename C::S, C::kExtras> terms_;
+  T factor_;  // from scores, or without extras products, to exponents of 2
   DropoutMask mask_;
   T keep_scale_;
 };

@@ -41,10 +41,10 @@ struct ForwardShapes {
   template <class S, int kD, bool kExtras>
   static constexpr BlockShape of() {
     if (sizeof(S) == 8) return {1, 1, 4, 16};
-    if (sizeof(S) == 4) return {1, 2, 2, 32};
+    if (sizeof(S) == 4) return {1, 2, 2, 16};
     if (kD > 128) return {1, 8, 1, 32};
     if (kExtras) return {1, 8, 1, 64};
-    return {2, 4, 1, kD <= 64 ? 64 : 32};
+    return {2, 4, 1, 64};
   }
 };
 // Rows are queries, columns keys: for dq.
@@ -62,7 +62,7 @@ struct QueryGradientShapes {
 struct KeyGradientShapes {
   template <class S, int kD, bool kExtras>
   static constexpr BlockShape of() {
-    if (sizeof(S) == 8) return {1, 1, 4, 8, 2};
+    if (sizeof(S) == 8) return {1, 1, 8, 8, 2};
     if (sizeof(S) == 4) return {1, 2, 2, 16, 2};
     if (kD > 128) return {1, 4, 2, 32, 2};
     if (kExtras) return {1, 8, 1, 32, 2};
@@ -84,7 +84,7 @@ struct SmallForwardShapes {
   static constexpr bool kHasBf16 = false;  // the usual shapes fit into the 99 KiB of sm_86
   template <class S, int kD, bool>
   static constexpr BlockShape of() {
-    if (sizeof(S) == 4) return {1, 2, 2, 32};
+    if (sizeof(S) == 4) return {1, 2, 2, 16};
     if (kD > 128) return {1, 4, 1, 16};
     return {1, kD <= 64 ? 4 : 8, 1, 64};
   }
@@ -95,7 +95,7 @@ struct SmallQueryGradientShapes {
   static constexpr BlockShape of() {
     if (sizeof(S) == 4) return {1, 2, 2, 8};
     if (kD > 128) return {1, 2, 2, 16};
-    return {1, kD <= 64 ? 8 : 4, 1, 32};
+    return {1, 4, 1, 32};
   }
 };
 struct SmallKeyGradientShapes {

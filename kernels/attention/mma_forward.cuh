@@ -50,11 +50,7 @@ __device__ inline void to_scores(const ForwardBlock<C>& block,
                                  typename C::Scores& s) {
   using T = typename C::T;
   const int query = block.warp_query();
-  if constexpr (C::kExtras) {
-    s.each([&](T& x, int, int, int row, int column) {
-      x = terms(x, query + row, key + column).value;
-    });
-  }
+  if constexpr (C::kExtras) terms.apply(s, query, key);
   if (block.band.sees_all(query, C::kWarpRows, key, C::kColumns)) return;
   const int first_column = key + lane() % 4 * 2;
 #pragma unroll

@@ -39,33 +39,34 @@ struct KeyBlock {
   const AttentionBackwardGpu& args;
   const BackwardTiles<C>& tiles;
   const Band& band;
-  int kv_head;
+  Range heads;   // of queries: the group of the keys' head
   Range blocks;  // of queries
   int first;     // key of the warp's first row
 
-  __device__ int group() const { return int(args.problem.q_heads / args.problem.kv_heads); }
-  // A step for each query head and block of queries.
-  __device__ int steps() const {
-    return blocks.empty() ? 0 : group() * (blocks.end - blocks.begin);
+  // One for each query head of the group and block of queries, in this order.
+  struct Step {
+    int index, head, query;
+  };
+  __device__ Step first_step() const { return {0, heads.begin, blocks.begin * C::kColumns}; }
+  __device__ Step after(Step step) const {
+    const int next = step.query + C::kColumns;
+    const bool same_head = next < blocks.end * C::kColumns;
+    return {step.index + 1, step.head + !same_head, same_head ? next : blocks.begin * C::kColumns};
   }
-  __device__ int head_of(int step) const {
-    return kv_head * group() + step / (blocks.end - blocks.begin);
-  }
-  __device__ int query_of(int step) const {
-    return (blocks.begin + step % (blocks.end - blocks.begin)) * C::kColumns;
+  __device__ bool exists(const Step& step) const {
+    return !blocks.empty() && step.head < heads.end;
   }
 
-  __device__ void load_queries(int step) const {
-    if (step < steps()) {
-      const int head = head_of(step), query = query_of(step), D = int(args.problem.head_dim);
-      const int token = band.first_query + query, count = band.queries - query,
-                stage = step % C::kStages;
+  __device__ void load_queries(const Step& step) const {
+    if (exists(step)) {
+      const int token = band.first_query + step.query, count = band.queries - step.query;
+      const int D = int(args.problem.head_dim), stage = step.index % C::kStages;
       load_tile<C::kColumns, C::kThreads>(tiles.column(stage, 0),
-                                          rows_of<const S>(args.q, token, head, count), D);
+                                          rows_of<const S>(args.q, token, step.head, count), D);
       load_tile<C::kColumns, C::kThreads>(tiles.column(stage, 1),
-                                          rows_of<const S>(args.d_o, token, head, count), D);
+                                          rows_of<const S>(args.d_o, token, step.head, count), D);
       const RowTerms<T> terms(args);
-      const int64_t row = int64_t(head) * args.problem.q_tokens + token;
+      const int64_t row = int64_t(step.head) * args.problem.q_tokens + token;
       load_terms(tiles.terms(stage, 0), terms.lse + row, C::kColumns, count);
       load_terms(tiles.terms(stage, 1), terms.delta + row, C::kColumns, count);
     }
@@ -74,7 +75,7 @@ struct KeyBlock {
 
   // dq += ds k for the step's queries: the block's gradients of scores meet in shared memory, and
   // each warp sums over all keys for 16 queries and half of the head dimension.
-  __device__ void add_dq(int step, typename C::Scores& ds) const {
+  __device__ void add_dq(const Step& step, typename C::Scores& ds) const {
     static_assert(C::kColumns == 64 && C::kThreads == 8 * kWarpSize && C::R == 1);
     constexpr int kWidth = C::kD / 2;
     const typename OnePassTiles<C>::Scores tile{tiles.end()};
@@ -82,35 +83,42 @@ struct KeyBlock {
     sync_block();
     const int query_group = warp() % 4, first_column = warp() / 4 * kWidth;
     Sums<float, 1, kWidth> dq;
-    const Patches<S, C::kColumns> a(tile, 0);
-    const Patches<S, C::kD> b(tiles.rows[0], 0);
+    const Patches<S, C::kColumns, PatchOrder::by_rows> a(tile, 0);
+    const Patches<S, C::kD, PatchOrder::by_columns> b(tiles.rows[0], 0);
 #pragma unroll 2
     for (int k = 0; k < C::kRows / 16; ++k) {
-      uint32_t patch[4];
-      ldmatrix_x4_trans(patch, a.at(16 * k, query_group));
-      const uint32_t left[1][4] = {{patch[0], patch[2], patch[1], patch[3]}};
+      uint32_t left[1][4];
+      ldmatrix_x4_trans(left[0], a.at(16 * k, query_group));
       multiply_step<S>(dq, left, b, 16 * k, first_column);
     }
-    const int D = int(args.problem.head_dim), query = query_of(step) + 16 * query_group;
-    const int64_t first_row =
-        int64_t(head_of(step)) * args.problem.q_tokens + band.first_query + query;
-    float* sums = RowTerms<float>(args).dq + first_row * D + first_column;
-    const int rows = band.queries - query, columns = D - first_column;
-    dq.each([&](float& value, int, int, int row, int column) {
-      if (row < rows && column < columns) atomic_add(sums + row * D + column, value);
-    });
+    const int D = int(args.problem.head_dim), query = step.query + 16 * query_group;
+    const int64_t first_row = int64_t(step.head) * args.problem.q_tokens + band.first_query + query;
+    float* sums = RowTerms<float>(args).dq + first_row * D + first_column + lane() % 4 * 2;
+    const int columns = D - first_column;  // a multiple of 8
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = lane() / 4 + 8 * half;
+      if (query + row >= band.queries) continue;
+      float* row_sums = sums + row * D;
+      dq.each_in_row(0, half, [&](float& value, int column) {
+        if (column / 8 * 8 < columns) atomic_add(row_sums + column, value);
+      });
+    }
   }
 
-  __device__ void step(int step, typename C::Out& dk, typename C::Out& dv) const {
-    const int D = int(args.problem.head_dim), stage = step % C::kStages, query = query_of(step);
-    ScoreGradient<C> gradient(args, band, head_of(step));
+  __device__ void run(const Step& step, typename C::Out& dk, typename C::Out& dv) const {
+    const int D = int(args.problem.head_dim), stage = step.index % C::kStages, query = step.query;
+    ScoreGradient<C> gradient(args, band, step.head);
     typename C::Scores p, ds;
     multiply_nt(p, tiles.rows[0], C::warp_row(), tiles.column(stage, 0), D);
     multiply_nt(ds, tiles.rows[1], C::warp_row(), tiles.column(stage, 1), D);
     const bool all_visible = band.sees_all(query, C::kColumns, first, C::kWarpRows);
     const T *lse = tiles.terms(stage, 0), *delta = tiles.terms(stage, 1);
-    p.each_with(ds, [&](T& p_ij, T& d_p, int, int, int row, int column) {
-      gradient(p_ij, d_p, lse[column], delta[column], query + column, first + row, all_visible);
+    gradient.with_visibility(all_visible, [&](const auto& sees) {
+      p.each_with(ds, [&](T& p_ij, T& d_p, int, int, int row, int column) {
+        const int i = query + column, j = first + row;
+        gradient(p_ij, d_p, lse[column], delta[column], i, j, sees(i, j));
+      });
     });
     multiply_nn(dv, p, tiles.column(stage, 1), C::warp_column(), D);
     multiply_nn(dk, ds, tiles.column(stage, 0), C::warp_column(), D);
@@ -130,27 +138,27 @@ __global__ void __launch_bounds__(C::kThreads)
   if (place.rows <= 0) return;
   const Band band(p, place.segment);
   const BackwardTiles<C> tiles;
+  const int group = int(p.q_heads / p.kv_heads);
   const KeyBlock<C, kAddsDq> block{
       .args = args,
       .tiles = tiles,
       .band = band,
-      .kv_head = kv_head,
+      .heads = {kv_head * group, (kv_head + 1) * group},
       .blocks = blocks_of(band.queries_of(place.first, place.end(C::kRows)), C::kColumns),
       .first = place.first + C::warp_row()};
   load_tile<C::kRows, C::kThreads>(tiles.rows[0],
                                    rows_of<const S>(args.k, place.token, kv_head, place.rows), D);
   load_tile<C::kRows, C::kThreads>(tiles.rows[1],
                                    rows_of<const S>(args.v, place.token, kv_head, place.rows), D);
-  block.load_queries(0);
+  block.load_queries(block.first_step());
   typename C::Out dk, dv;
-  const int steps = block.steps();
-  for (int i = 0; i < steps; ++i) {
-    if constexpr (C::kStages == 2) block.load_queries(i + 1);
+  for (auto step = block.first_step(); block.exists(step); step = block.after(step)) {
+    if constexpr (C::kStages == 2) block.load_queries(block.after(step));
     cp_async_wait<C::kStages - 1>();
     sync_block();
-    block.step(i, dk, dv);
+    block.run(step, dk, dv);
     sync_block();
-    if constexpr (C::kStages == 1) block.load_queries(i + 1);
+    if constexpr (C::kStages == 1) block.load_queries(block.after(step));
   }
   cp_async_wait<0>();
   sync_block();

@@ -52,8 +52,11 @@ struct QueryBlock {
     multiply_nt(s, tiles.rows[0], C::warp_row(), tiles.column(stage, 0), D);
     multiply_nt(ds, tiles.rows[1], C::warp_row(), tiles.column(stage, 1), D);
     const bool all_visible = band.sees_all(first, C::kWarpRows, key, C::kColumns);
-    s.each_with(ds, [&](T& p, T& d_p, int r, int half, int row, int column) {
-      gradient(p, d_p, lse[r][half], delta[r][half], first + row, key + column, all_visible);
+    gradient.with_visibility(all_visible, [&](const auto& sees) {
+      s.each_with(ds, [&](T& p, T& d_p, int r, int half, int row, int column) {
+        const int i = first + row, j = key + column;
+        gradient(p, d_p, lse[r][half], delta[r][half], i, j, sees(i, j));
+      });
     });
     multiply_nn(dq, ds, tiles.column(stage, 0), C::warp_column(), D);
   }

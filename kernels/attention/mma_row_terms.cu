@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (lane() != 0) return;
   const T lse = static_cast<const T*>(args.lse)[i];
-  terms.lse[i] = lse == -kInfinity<T> ? kInfinity<T> : lse;
+  terms.lse[i] = lse == -kInfinity<T> ? kInfinity<T> : lse * RowTerms<T>::template unit<S>();
   terms.delta[i] = args.d_lse ? sum - static_cast<const T*>(args.d_lse)[i] : sum;
 }
 
@@ -49,8 +49,9 @@ __global__ void __launch_bounds__(kThreads) attention_sink_kernel(AttentionBackw
   const T sink = sink_of<T>(args.extras, head);
   T sum = 0;
   for (int64_t token = thread_index().x; token < p.q_tokens; token += kThreads) {
-    const T lse = terms.lse[head * p.q_tokens + token];
-    if (lse != kInfinity<T>) sum -= std::exp(sink - lse) * terms.delta[head * p.q_tokens + token];
+    const int64_t i = head * p.q_tokens + token;
+    const T lse = static_cast<const T*>(args.lse)[i];
+    if (lse != -kInfinity<T>) sum -= std::exp(sink - lse) * terms.delta[i];
   }
   sum = block_sum<kThreads>(sum);
   if (thread_index().x == 0) static_cast<T*>(args.d_sink)[head] = sum;

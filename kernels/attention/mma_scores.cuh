@@ -68,12 +68,29 @@ struct ScoreTerms {
         score = softcap * t;
         derivative = fma(-t, t, T(1));
       }
-      if (slope != 0) {
-        const int distance = query + diagonal - key;
-        score -= slope * T(distance < 0 ? -distance : distance);
-      }
+      if (slope != 0) score -= bias(query, key);
     }
     return {score, derivative};
+  }
+
+  // The same for all products of a tile from `query` and `key` on, without derivatives; what the
+  // problem does not ask for costs one look a tile.
+  template <class Sums>
+  __device__ void apply(Sums& products, int query, int key) const {
+    products.each([&](T& x, int, int, int, int) { x *= scale; });
+    if (softcap > 0) {
+      products.each([&](T& x, int, int, int, int) { x = softcap * tanh_for<S>(x / softcap); });
+    }
+    if (slope != 0) {
+      products.each(
+          [&](T& x, int, int, int row, int column) { x -= bias(query + row, key + column); });
+    }
+  }
+
+ private:
+  __device__ T bias(int query, int key) const {
+    const int distance = query + diagonal - key;
+    return slope * T(distance < 0 ? -distance : distance);
   }
 };
 

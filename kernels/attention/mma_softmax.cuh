@@ -37,24 +37,26 @@ class Softmax {
   // Turns scores (-infinity: not visible) into probabilities relative to the new maxima, and scales
   // `out`, the sums so far, to them.
   __device__ void step(typename C::Scores& scores, typename C::Out& out) {
+    T before[C::R][2];
+    bool grows = false;
 #pragma unroll
     for (int i = 0; i < 2 * C::R; ++i) {
-      T& maximum = maximum_[i / 2][i % 2];
-      T& sum = sum_[i / 2][i % 2];
-      T next = maximum;
+      T next = before[i / 2][i % 2] = maximum_[i / 2][i % 2];
       scores.each_in_row(i / 2, i % 2, [&](T& s, int) { next = max(next, s); });
-      next = row_max(next);
-      // Where nothing was visible yet, -infinity - 0 gives the zeros that -infinity + infinity
-      // would not.
-      const T shift = next == -kInfinity<T> ? T(0) : next * factor_;
-      const T rescale = exp2_for<typename C::S>(fma(maximum, factor_, -shift));
-      maximum = next;
-      sum *= rescale;
+      maximum_[i / 2][i % 2] = next = row_max(next);
+      grows = grows || next != before[i / 2][i % 2];
+    }
+    // Far from a row's first keys its maximum rarely grows; to scale by 1 would cost as many
+    // instructions as a product.
+    if (any(grows)) rescale(before, out);
+#pragma unroll
+    for (int i = 0; i < 2 * C::R; ++i) {
+      T& sum = sum_[i / 2][i % 2];
+      const T shift = shift_of(i);
       scores.each_in_row(i / 2, i % 2, [&](T& s, int) {
         s = exp2_for<typename C::S>(fma(s, factor_, -shift));
         sum += s;
       });
-      out.each_in_row(i / 2, i % 2, [&](T& x, int) { x *= rescale; });
     }
   }
 
@@ -75,6 +77,22 @@ class Softmax {
   }
 
  private:
+  // The exponent of row i's maximum. Where nothing was visible yet, -infinity - 0 gives the zeros
+  // that -infinity + infinity would not.
+  __device__ T shift_of(int i) const {
+    const T maximum = maximum_[i / 2][i % 2];
+    return maximum == -kInfinity<T> ? T(0) : maximum * factor_;
+  }
+
+  __device__ void rescale(const T (&before)[C::R][2], typename C::Out& out) {
+#pragma unroll
+    for (int i = 0; i < 2 * C::R; ++i) {
+      const T factor = exp2_for<typename C::S>(fma(before[i / 2][i % 2], factor_, -shift_of(i)));
+      sum_[i / 2][i % 2] *= factor;
+      out.each_in_row(i / 2, i % 2, [&](T& x, int) { x *= factor; });
+    }
+  }
+
   T factor_;
   T maximum_[C::R][2];  // of the scores; the same in the lanes of a row
   T sum_[C::R][2];      // of this lane's probabilities

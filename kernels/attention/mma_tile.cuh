@@ -38,19 +38,35 @@ struct Tile {
   }
 };
 
+// In which order ldmatrix_x4 loads the four 8 x 8 matrices of 16 x 16 elements: both of the left
+// half and then of the right, or both of the upper half and then of the lower. mma takes registers
+// that follow each other: a whole left operand, or two matrices for a right one. In the wrong order
+// they would first have to be moved, which costs as many instructions as the products.
+enum class PatchOrder {
+  by_columns,  // a left operand; with ldmatrix_x4_trans, two right operands
+  by_rows,     // two right operands; with ldmatrix_x4_trans, a left operand
+};
+
 // Addresses for ldmatrix_x4 of the 16 x 16 elements from row `row`, a multiple of 8, and column
-// 16 i on: matrices of rows 0-7 and 8-15 of chunk 2 i, then of chunk 2 i + 1. Rows are multiples of
-// 128 bytes, so all addresses of a lane follow from four numbers; left to the compiler, every one
-// of them would stay in a register.
-template <class S, int kD>
+// 16 i on. Rows are multiples of 128 bytes, so all addresses of a lane follow from four numbers;
+// left to the compiler, every one of them would stay in a register.
+template <class S, int kD, PatchOrder kOrder>
 struct Patches {
   uint32_t base, lane_offset;
   __device__ Patches(Tile<S, kD> tile, int first_row)
       : base(shared_address(tile.data) + uint32_t(first_row * Tile<S, kD>::kRowBytes)),
-        lane_offset(uint32_t(Tile<S, kD>::offset(lane() % 16, lane() / 16))) {}
+        lane_offset(uint32_t(Tile<S, kD>::offset(lane_row(), lane_chunk()))) {}
   __device__ uint32_t at(int row, int i) const {
     return (lane_offset ^ uint32_t((i & 3) << 5)) + base +
            uint32_t(row * Tile<S, kD>::kRowBytes + (i >> 2) * 128);
+  }
+
+ private:
+  __device__ static int lane_row() {
+    return kOrder == PatchOrder::by_columns ? lane() % 16 : lane() / 16 * 8 + lane() % 8;
+  }
+  __device__ static int lane_chunk() {
+    return kOrder == PatchOrder::by_columns ? lane() / 16 : lane() / 8 % 2;
   }
 };
 
@@ -144,9 +160,9 @@ struct Sums {
 // left += a {b0, b1}, right += a {b2, b3}
 template <class S>
 __device__ inline void mma_pair(float (&left)[4], float (&right)[4], const uint32_t (&a)[4],
-                                uint32_t b0, uint32_t b1, uint32_t b2, uint32_t b3) {
-  mma_m16n8k16<S>(left, a, {b0, b1});
-  mma_m16n8k16<S>(right, a, {b2, b3});
+                                const uint32_t (&b)[4]) {
+  mma_m16n8k16<S>(left, a, {b[0], b[1]});
+  mma_m16n8k16<S>(right, a, {b[2], b[3]});
 }
 
 // sums[16 R, N] += A B^T: A is rows first_row .. of tile a, B rows 0 .. N of tile b.
@@ -154,8 +170,12 @@ template <class S, int kD, int R, int N>
 __device__ inline void multiply_nt(Sums<Wide<S>, R, N>& sums, Tile<S, kD> a, int first_row,
                                    Tile<S, kD> b, int head_dim) {
   if constexpr (kTensorCores<S>) {
-    const Patches<S, kD> a_patches(a, first_row), b_patches(b, 0);
-#pragma unroll
+    // With many sums there are no registers left for operands of all steps at once; addresses
+    // repeat after four.
+    [[maybe_unused]] constexpr int kUnroll = R > 1 ? 4 : kD / 16;
+    const Patches<S, kD, PatchOrder::by_columns> a_patches(a, first_row);
+    const Patches<S, kD, PatchOrder::by_rows> b_patches(b, 0);
+#pragma unroll kUnroll
     for (int k = 0; k < kD / 16; ++k) {
       uint32_t left[R][4];
 #pragma unroll
@@ -166,8 +186,7 @@ __device__ inline void multiply_nt(Sums<Wide<S>, R, N>& sums, Tile<S, kD> a, int
         ldmatrix_x4(right, b_patches.at(8 * n, k));
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], left[r], right[0], right[2], right[1],
-                      right[3]);
+          mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], left[r], right);
         }
       }
     }
@@ -194,14 +213,15 @@ __device__ inline void pack_operand(uint32_t (&a)[4], const float (&left)[4],
 // sums[16 R, M] += A B, 16 deep: B is rows first_row .. of a tile, its columns first_column ...
 template <class S, int kD, int R, int M>
 __device__ inline void multiply_step(Sums<float, R, M>& sums, const uint32_t (&a)[R][4],
-                                     const Patches<S, kD>& b, int first_row, int first_column) {
+                                     const Patches<S, kD, PatchOrder::by_columns>& b, int first_row,
+                                     int first_column) {
 #pragma unroll
   for (int n = 0; n < M / 8; n += 2) {
     uint32_t right[4];
     ldmatrix_x4_trans(right, b.at(first_row, first_column / 16 + n / 2));
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], a[r], right[0], right[1], right[2], right[3]);
+      mma_pair<S>(sums.v[r][n], sums.v[r][n + 1], a[r], right);
     }
   }
 }
@@ -212,7 +232,7 @@ template <class S, int kD, int R, int N, int M>
 __device__ inline void multiply_nn(Sums<Wide<S>, R, M>& sums, const Sums<Wide<S>, R, N>& p,
                                    Tile<S, kD> b, int first_column, int head_dim) {
   if constexpr (kTensorCores<S>) {
-    const Patches<S, kD> patches(b, 0);
+    const Patches<S, kD, PatchOrder::by_columns> patches(b, 0);
 #pragma unroll
     for (int k = 0; k < N / 16; ++k) {
       uint32_t left[R][4];
