@@ -38,7 +38,7 @@ __device__ inline void store_stochastically(bf16* to, const Lanes<float, N>& x,
 #pragma unroll
   for (int k = 0; k < N; ++k)
     rounded.v[k].bits = round_stochastically(std::bit_cast<uint32_t>(x.v[k]), numbers.v[k]);
-  gpu::store_vector(to, rounded);
+  gpu::store_global(to, rounded);
 }
 
 template <class T, class Group>

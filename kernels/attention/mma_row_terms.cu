@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads) attention_round_dq_kernel(AttentionB
   for (int d = 2 * lane(); d < p.head_dim; d += 2 * kWarpSize) {
     const auto sum = load_vector<float, 2>(sums + d);
     const float scale = float(p.scale);
-    store_vector(dq + d,
+    store_global(dq + d,
                  Vector<S, 2>{{from_float<S>(scale * sum.v[0]), from_float<S>(scale * sum.v[1])}});
   }
 }

@@ -297,7 +297,7 @@ __device__ inline void store_rows(typename C::Out& out, Tile<typename C::S, C::k
     for (int i = lane(); i < C::kWarpRows * kChunks; i += kWarpSize) {
       const int row = first_row + i / kChunks, column = first_column + i % kChunks * 8;
       if (row < target.count && column < head_dim) {
-        store_vector(target.data + row * target.stride + column,
+        store_global(target.data + row * target.stride + column,
                      *reinterpret_cast<const Vector<S, 8>*>(tile.at(row, column)));
       }
     }

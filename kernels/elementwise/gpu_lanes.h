@@ -48,7 +48,7 @@ __device__ inline void store(S* p, const Lanes<gpu::Wide<S>, N>& lanes) {
   gpu::Vector<S, N> vector;
 #pragma unroll
   for (int k = 0; k < N; ++k) vector.v[k] = gpu::narrow<S>(lanes.v[k]);
-  gpu::store_vector(p, vector);
+  gpu::store_global(p, vector);
 }
 
 // Sweeps over n elements: a block takes kSweepGroups groups of lanes. 2048 threads of an SM with an

@@ -36,7 +36,7 @@ __global__ __launch_bounds__(kThreads) void gather(EmbeddingGather a, int units)
 #pragma unroll
   for (int k = 0; k < N; ++k) nan.v[k] = Unit(~Unit(0));
   for (int64_t unit = thread % in_step; unit < units; unit += in_step)
-    gpu::store_vector(to + unit * N, known ? gpu::load_vector<Unit, N>(from + unit * N) : nan);
+    gpu::store_global(to + unit * N, known ? gpu::load_vector<Unit, N>(from + unit * N) : nan);
 }
 
 // Grid: x covers the rows.

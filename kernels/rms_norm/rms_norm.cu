@@ -55,7 +55,7 @@ __device__ inline gpu::Wide<S> add_and_square(const S* x, const S* residual, S* 
         stored.v[i] = gpu::narrow<S>(v.v[i] + r.v[i]);
         v.v[i] = gpu::widen(stored.v[i]);  // as backward will see it
       }
-      gpu::store_vector(sum + c, stored);
+      gpu::store_global(sum + c, stored);
     }
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) squares = gpu::fma(v.v[i], v.v[i], squares);
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(RmsNormForwardData<S>
     gpu::Vector<S, kWidth> out;
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) out.v[i] = gpu::narrow<S>(v.v[i] * rstd * w.v[i]);
-    gpu::store_vector(y + c, out);
+    gpu::store_global(y + c, out);
   }
 }
 
@@ -123,7 +123,7 @@ __device__ inline void write_dx(const S* x, const S* dy, const S* dsum, const T*
       out.v[i] =
           gpu::narrow<S>(gpu::fma(g.v[i] * w.v[i], rstd, gpu::fma(v.v[i], -slope, more.v[i])));
     }
-    gpu::store_vector(dx + c, out);
+    gpu::store_global(dx + c, out);
   }
 }
 

@@ -129,6 +129,28 @@ template <class T, int N>
 __device__ inline void store_vector(T* p, const Vector<T, N>& vector) {
   move_vector<Vector<T, N>>(p, &vector, [](auto* to, const auto* from) { *to = *from; });
 }
+
+// store_vector() to global memory. Left to the compiler, a vector that was computed in parts may go
+// out in parts of 4 bytes.
+template <class T>
+__device__ inline void store_global_unit(T* to, const T& from) {
+  *to = from;
+}
+__device__ inline void store_global_unit(uint4* to, const uint4& from) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+               "r"(from.x), "r"(from.y), "r"(from.z), "r"(from.w)
+               : "memory");
+}
+__device__ inline void store_global_unit(uint2* to, const uint2& from) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(from.x),
+               "r"(from.y)
+               : "memory");
+}
+template <class T, int N>
+__device__ inline void store_global(T* p, const Vector<T, N>& vector) {
+  move_vector<Vector<T, N>>(p, &vector,
+                            [](auto* to, const auto* from) { store_global_unit(to, *from); });
+}
 // The same in global memory for data that is touched once: first to leave the caches (ld.global.cs,
 // st.global.cs).
 template <class T, int N>

@@ -128,6 +128,10 @@ void store_vector(T* p, const Vector<T, N>& vector, simt::Site site = simt::Site
   move_vector<Vector<T, N>>(p, &vector, p, "store_vector", site);
 }
 template <class T, int N>
+void store_global(T* p, const Vector<T, N>& vector, simt::Site site = simt::Site::here()) {
+  store_vector(p, vector, site);
+}
+template <class T, int N>
 Vector<T, N> load_streaming(const T* p, simt::Site site = simt::Site::here()) {
   return load_vector<T, N>(p, site);
 }

@@ -74,7 +74,7 @@ __global__ void named_barriers(Results out) {
 
 __global__ void async_copies(Results out) {
   uint32_t* global = out.words + 4 * lane();
-  store_vector(global, Vector<uint32_t, 4>{{place(lane()), place(lane() + 100), 3, 4}});
+  store_global(global, Vector<uint32_t, 4>{{place(lane()), place(lane() + 100), 3, 4}});
   uint32_t* shared = shared_array<uint32_t, 256>();
   for (int i = lane(); i < 256; i += 32) shared[i] = 0xdeadbeefu;
   thread_fence();
