@@ -162,10 +162,11 @@ void report(const GenerateTimes& times, size_t prompts, int64_t step) {
     return seconds > 0 ? double(tokens) / seconds : 0.0;
   };
   fmt::print(stderr,
-             "{} prompts of {} tokens, {:.0f} tokens/s; {} tokens generated after the "
+             "{} {} of {} tokens, {:.0f} tokens/s; {} tokens generated after the "
              "first of each, {:.0f} tokens/s; step {}\n",
-             prompts, times.prompt_tokens, rate(times.prompt_tokens, times.prompt_seconds),
-             times.tokens, rate(times.tokens, times.token_seconds), step);
+             prompts, prompts == 1 ? "prompt" : "prompts", times.prompt_tokens,
+             rate(times.prompt_tokens, times.prompt_seconds), times.tokens,
+             rate(times.tokens, times.token_seconds), step);
 }
 
 nlohmann::ordered_json to_json(const std::string& prompt, const std::string& text,
@@ -189,6 +190,7 @@ void continue_one(Context& ctx, const LoadedModel& loaded, const Arguments& argu
       },
       &times);
   fmt::print("\n");
+  std::fflush(stdout);  // before the report, where both go to one file
   report(times, 1, loaded.step);
 }
 
