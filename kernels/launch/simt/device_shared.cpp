@@ -16,4 +16,10 @@ uint32_t shared_address(const void* p, Site site) {
   return current_fiber("shared_address", site).block->shared.address_of(p, "shared_address", site);
 }
 
+void refuse_shared(const void* p, const char* operation, Site site) {
+  if (!current_fiber(operation, site).block->shared.contains(p)) return;
+  fail_at(site, "{}: address {} is in shared memory; use store_vector or load_vector there",
+          operation, p);
+}
+
 }  // namespace tessera::simt

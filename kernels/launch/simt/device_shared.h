@@ -11,6 +11,9 @@ namespace tessera::simt {
 std::byte* static_shared(const void* key, uint32_t bytes, uint32_t align, Site site);
 std::byte* dynamic_shared(uint32_t align, Site site);
 uint32_t shared_address(const void* p, Site site);
+// An error if p points into the block's shared memory, which instructions for global memory cannot
+// reach.
+void refuse_shared(const void* p, const char* operation, Site site);
 
 }  // namespace tessera::simt
 

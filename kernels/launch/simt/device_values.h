@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "core/dtype.h"
+#include "kernels/launch/simt/device_shared.h"
 #include "kernels/launch/simt/site.h"
 
 namespace tessera::gpu {
@@ -127,16 +128,20 @@ template <class T, int N>
 void store_vector(T* p, const Vector<T, N>& vector, simt::Site site = simt::Site::here()) {
   move_vector<Vector<T, N>>(p, &vector, p, "store_vector", site);
 }
+// The same for global memory alone.
 template <class T, int N>
 void store_global(T* p, const Vector<T, N>& vector, simt::Site site = simt::Site::here()) {
+  simt::refuse_shared(p, "store_global", site);
   store_vector(p, vector, site);
 }
 template <class T, int N>
 Vector<T, N> load_streaming(const T* p, simt::Site site = simt::Site::here()) {
+  simt::refuse_shared(p, "load_streaming", site);
   return load_vector<T, N>(p, site);
 }
 template <class T, int N>
 void store_streaming(T* p, const Vector<T, N>& vector, simt::Site site = simt::Site::here()) {
+  simt::refuse_shared(p, "store_streaming", site);
   store_vector(p, vector, site);
 }
 

@@ -88,6 +88,22 @@ TEST(SimtValues, Vectors) {
               HasSubstr("is not aligned to 8 bytes"));
 }
 
+__global__ void store_kernel(float* global, bool to_shared) {
+  float* shared = gpu::shared_array<float, 4>();
+  const gpu::Vector<float, 4> values{{1, 2, 3, 4}};
+  gpu::store_vector(shared, values);
+  gpu::store_global(to_shared ? shared : global, values);
+}
+
+// On a GPU the instruction would take the address for one in global memory.
+TEST(SimtValues, StoresToGlobalMemoryRefuseSharedMemory) {
+  alignas(16) float global[4] = {};
+  ASSERT_EQ(error_of({}, store_kernel, {.threads = 1}, global, false), "");
+  EXPECT_EQ(global[3], 4);
+  EXPECT_THAT(error_of({}, store_kernel, {.threads = 1}, global, true),
+              HasSubstr("is in shared memory; use store_vector"));
+}
+
 struct Counters {
   int32_t i32 = 0;
   uint32_t u32 = 0, most = 0;
