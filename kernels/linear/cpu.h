@@ -27,18 +27,9 @@ struct SumRows {
   bool accumulate;
 };
 
-// to[column][row] = from[row][column]. Strides are those of rows.
-struct Transposition {
-  const float* from;  // [rows, columns]
-  float* to;          // [columns, rows]
-  int64_t rows, columns, from_stride, to_stride;
-};
-
 template <Isa isa, class C>
 void few_rows_cpu(int threads, const FewRows<C>& args);
 template <Isa isa, class S>
 void sum_rows_cpu(int threads, const SumRows<S>& args);
-template <Isa isa>
-void transpose_cpu(int threads, const Transposition& args);
 
 }  // namespace tessera

@@ -1,14 +1,12 @@
 #include "kernels/elementwise/sweep.h"
 #include "kernels/launch/cpu/parallel.h"
-#include "kernels/launch/cpu/transpose.h"
 #include "kernels/linear/cpu.h"
 
 namespace tessera {
 namespace {
 
-constexpr int64_t kGrain = 65536;           // elements of b or x that are worth waking a thread for
-constexpr int64_t kTransposeGrain = 16384;  // the same for a transposition
-constexpr int kColumns = 4;                 // of c that are computed at a time
+constexpr int64_t kGrain = 65536;  // elements of b or x that are worth waking a thread for
+constexpr int kColumns = 4;        // of c that are computed at a time
 
 // Columns [column, column + kColumns) of all R rows of c, as far as c has them.
 template <int R, class C>
@@ -68,36 +66,6 @@ void sum_rows(int threads, const SumRows<S>& p) {
   });
 }
 
-// Columns [column, column + kLanes) of the rows [row, row + kLanes), as far as there are any.
-void transpose_block(const Transposition& p, int64_t row, int64_t column) {
-  using V = Vec<float>;
-  constexpr int kLanes = V::kLanes;
-  const int rows = lanes_left<V>(p.rows - row), columns = lanes_left<V>(p.columns - column);
-  const float* from = p.from + row * p.from_stride + column;
-  float* to = p.to + column * p.to_stride + row;
-  V x[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i)
-    x[i] = V::load_first(from + i * p.from_stride, i < rows ? columns : 0);
-  transpose_square(x);
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if (i < columns) x[i].store_first(to + i * p.to_stride, rows);
-  }
-}
-
-void transpose(int threads, const Transposition& p) {
-  constexpr int kLanes = Vec<float>::kLanes;
-  const int64_t blocks = (p.rows + kLanes - 1) / kLanes;
-  const int64_t grain = kTransposeGrain / (p.columns * kLanes) + 1;
-  parallel_for(threads, blocks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin * kLanes; row < end * kLanes; row += kLanes) {
-      for (int64_t column = 0; column < p.columns; column += kLanes)
-        transpose_block(p, row, column);
-    }
-  });
-}
-
 }  // namespace
 
 template <>
@@ -119,10 +87,6 @@ void sum_rows_cpu<TESSERA_ISA, bf16>(int threads, const SumRows<bf16>& args) {
 template <>
 void sum_rows_cpu<TESSERA_ISA, double>(int threads, const SumRows<double>& args) {
   sum_rows(threads, args);
-}
-template <>
-void transpose_cpu<TESSERA_ISA>(int threads, const Transposition& args) {
-  transpose(threads, args);
 }
 
 }  // namespace tessera

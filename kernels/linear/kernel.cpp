@@ -84,67 +84,20 @@ void matmul_f64(Context& ctx, const MatmulArgs& p) {
   });
 }
 
-// How an f32 product is computed.
-enum class Method {
-  sgemm,
-  sgemm_transposed,  // of a transposed copy of b
-  primitive,         // oneDNN's batch-reduce kernels, which may lay b out anew
-};
-
-// The fastest on AVX-512, 2 threads. In x W^T, sgemm packs W anew for every block of rows; one
-// transposed copy of a small W costs less (Zen 5: 2-5% faster for 768 x 704 x 128 (rows, columns,
-// sum), 6-10% for 2048 x 288 x 288). Where W has long rows, or x few, the batch-reduce kernels are
-// faster still (2048 x 512 x 512: sgemm 442 GFLOP/s, transposed 533, primitive 551; Zen 4: 166 and
-// 208). So they are for long sums in x W with few columns (Zen 4, 2048 x 512 x 2752: 191 and 211).
-Method f32_method(const MatmulArgs& p, Isa isa) {
+// Where oneDNN's batch-reduce kernels are faster than sgemm (2 threads, GFLOP/s): in x W^T with few
+// rows of x, or with few columns and long rows of W (2048 x 512 x 512 (rows, columns, sum): 208
+// against 166 on Zen 4, 551 against 442 on Zen 5), and on long sums for few columns in x W (2048 x
+// 512 x 2752: 211 against 191 on Zen 4). Elsewhere they are 1-10% slower.
+bool primitive_is_faster(const MatmulArgs& p) {
   constexpr int64_t kFewest = 64, kFew = 512, kFewColumns = 1024, kLongSum = 512;
-  constexpr int64_t kSmall = int64_t{128} << 10;  // elements of b that half a 1 MiB L2 cache holds
   const auto [m, n, k] = sizes_of(p);
-  if (p.transpose_a || isa < Isa::avx512 || m < kFewest) return Method::sgemm;
-  const bool primitive_fits = !p.accumulate && !p.bias.defined();
-  if (!p.transpose_b) {
-    const bool primitive = primitive_fits && m >= kFew && n <= kFew && k > kFewColumns;
-    return primitive ? Method::primitive : Method::sgemm;
-  }
-  if (primitive_fits && (m <= kFew || (n <= kFewColumns && k >= kLongSum)))
-    return Method::primitive;
-  return m > kFew && n * k <= kSmall ? Method::sgemm_transposed : Method::sgemm;
-}
-
-// f32 [columns, rows] from x [rows, columns], in aligned rows.
-Tensor transposed(Context& ctx, const Tensor& x) {
-  const int64_t rows = x.shape(0), columns = x.shape(1);
-  const int64_t stride = (rows + 15) / 16 * 16;
-  const Tensor copy =
-      ctx.empty({columns, stride}, DType::f32, MemoryTag::workspace).slice(1, 0, rows);
-  if (ctx.is_meta()) return copy;
-  const Transposition args{.from = x.data<float>(),
-                           .to = copy.data<float>(),
-                           .rows = rows,
-                           .columns = columns,
-                           .from_stride = row_stride(x),
-                           .to_stride = stride};
-  switch (ctx.isa()) {
-    case Isa::avx512_bf16:
-      transpose_cpu<Isa::avx512_bf16>(ctx.threads(), args);
-      break;
-    case Isa::avx512:
-      transpose_cpu<Isa::avx512>(ctx.threads(), args);
-      break;
-    case Isa::avx2:
-      transpose_cpu<Isa::avx2>(ctx.threads(), args);
-      break;
-  }
-  return copy;
+  if (p.transpose_a || p.accumulate || p.bias.defined() || m < kFewest) return false;
+  if (p.transpose_b) return m <= kFew || (n <= kFewColumns && k >= kLongSum);
+  return m >= kFew && n <= kFew && k > kFewColumns;
 }
 
 void matmul_f32(Context& ctx, MatmulArgs p) {
-  const Method method = f32_method(p, ctx.isa());
-  if (method == Method::primitive && primitive_matmul(ctx, p)) return;
-  if (method == Method::sgemm_transposed) {
-    p.b = transposed(ctx, p.b);
-    p.transpose_b = false;
-  }
+  if (primitive_is_faster(p) && ctx.isa() >= Isa::avx512 && primitive_matmul(ctx, p)) return;
   if (ctx.is_meta()) return;
   if (p.bias.defined()) {
     fill_rows<float>(ctx, p.c, p.bias);
