@@ -57,7 +57,8 @@ Golden read_golden() {
   return golden;
 }
 
-void write_golden(const char* path, const std::vector<ConformanceCase>& cases, Context& ctx) {
+[[maybe_unused]] void write_golden(const char* path, const std::vector<ConformanceCase>& cases,
+                                   Context& ctx) {
   std::ofstream file(path);
   for (const ConformanceCase& c : cases) {
     file << c.name << std::hex;
