@@ -40,7 +40,7 @@ Tensor to_host(const Tensor& tensor) {
   const Storage& from = *tensor.storage();
   const auto pool = std::make_shared<MemoryPool>(make_host_allocator());
   auto copy = std::make_shared<Storage>(pool, from.bytes(), from.tag());
-  from.pool().segments().copy_out(copy->data(), from.data(), from.bytes());
+  if (from.bytes() > 0) from.pool().segments().copy_out(copy->data(), from.data(), from.bytes());
   return tensor.on(std::move(copy));
 }
 
