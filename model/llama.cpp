@@ -7,7 +7,6 @@
 #include "kernels/elementwise/op.h"
 #include "kernels/embedding/op.h"
 #include "kernels/linear/op.h"
-#include "kernels/rms_norm/op.h"
 #include "kernels/swiglu/op.h"
 #include "model/alibi.h"
 
@@ -69,20 +68,36 @@ Llama::Layer Llama::make_layer(Context& ctx, int index) {
   return layer;
 }
 
-// Queries, keys and values of x [N, d], rotated with RoPE: [N, (Hq + 2 Hkv) * D].
-Var Llama::projected_qkv(Context& ctx, const Layer& layer, const Var& x,
-                         const Tensor& positions) const {
+// The stream as attention finds it, and its queries, keys and values, rotated with RoPE:
+// [N, (Hq + 2 Hkv) * D].
+NormLinear Llama::projected_qkv(Context& ctx, const Layer& layer, const Stream& in,
+                                const Tensor& positions) const {
   const int64_t Hq = config_.heads, Hkv = config_.kv_heads;
-  Var qkv = layer.qkv_bias ? linear(ctx, x, layer.qkv, *layer.qkv_bias) : linear(ctx, x, layer.qkv);
-  if (layer.q_norm)
-    qkv = qk_norm(ctx, qkv, *layer.q_norm, *layer.k_norm, Hq, Hkv, float(config_.norm_eps));
-  if (config_.positions != Positions::rope) return qkv;
-  return rope(ctx, std::move(qkv), positions, rope_, Hq, Hkv, config_.head_dim);
+  const float eps = float(config_.norm_eps);
+  auto [residual, qkv] = rms_norm_linear(ctx, in.residual, in.branch, layer.attention_norm,
+                                         layer.qkv, layer.qkv_bias, eps);
+  if (layer.q_norm) qkv = qk_norm(ctx, qkv, *layer.q_norm, *layer.k_norm, Hq, Hkv, eps);
+  if (config_.positions == Positions::rope)
+    qkv = rope(ctx, std::move(qkv), positions, rope_, Hq, Hkv, config_.head_dim);
+  return {std::move(residual), std::move(qkv)};
 }
 
-Var Llama::mlp(Context& ctx, const Layer& layer, const Var& x) const {
+Llama::Stream Llama::self_attention(Context& ctx, int index, const Stream& in,
+                                    const DeviceBatch& batch) const {
+  const NameScope scope(ctx, "attention");
+  const Layer& layer = layers_[size_t(index)];
+  auto [residual, qkv] = projected_qkv(ctx, layer, in, batch.positions);
+  const Var heads =
+      attention(ctx, qkv, {batch.segments, batch.context, batch.documents}, config_.heads,
+                config_.kv_heads, attention_options(index, batch.training), attention_terms(layer));
+  return {std::move(residual), linear(ctx, heads, layer.attention_output)};
+}
+
+Llama::Stream Llama::mlp(Context& ctx, const Layer& layer, const Stream& in) const {
   const NameScope scope(ctx, "mlp");
-  return linear(ctx, swiglu(ctx, linear(ctx, x, layer.gate_up)), layer.down);
+  auto [residual, gate_up] = rms_norm_linear(ctx, in.residual, in.branch, layer.mlp_norm,
+                                             layer.gate_up, {}, float(config_.norm_eps));
+  return {std::move(residual), swiglu_linear(ctx, gate_up, layer.down)};
 }
 
 AttentionOptions Llama::attention_options(int layer, bool training) const {
@@ -102,28 +117,8 @@ AttentionTerms Llama::attention_terms(const Layer& layer) const {
 
 Llama::Stream Llama::block(Context& ctx, int index, const Stream& in,
                            const DeviceBatch& batch) const {
-  const Layer& layer = layers_[size_t(index)];
-  const float eps = float(config_.norm_eps);
   const NameScope scope(ctx, fmt::format("layers.{}", index));
-  Var residual = in.residual, normed;
-  if (in.branch) {
-    auto joined = add_rms_norm(ctx, residual, *in.branch, layer.attention_norm, eps);
-    residual = std::move(joined.sum);
-    normed = std::move(joined.normed);
-  } else {
-    normed = rms_norm(ctx, residual, layer.attention_norm, eps);
-  }
-  Var attended;
-  {
-    const NameScope part(ctx, "attention");
-    Var qkv = projected_qkv(ctx, layer, normed, batch.positions);
-    attended = attention(ctx, qkv, {batch.segments, batch.context, batch.documents}, config_.heads,
-                         config_.kv_heads, attention_options(index, batch.training),
-                         attention_terms(layer));
-    attended = linear(ctx, attended, layer.attention_output);
-  }
-  auto joined = add_rms_norm(ctx, residual, attended, layer.mlp_norm, eps);
-  return {std::move(joined.sum), mlp(ctx, layer, joined.normed)};
+  return mlp(ctx, layers_[size_t(index)], self_attention(ctx, index, in, batch));
 }
 
 Llama::Stream Llama::run_block(Context& ctx, int index, const Stream& in,

@@ -9,6 +9,7 @@
 
 #include "kernels/attention/op.h"
 #include "kernels/cross_entropy/op.h"
+#include "kernels/rms_norm/op.h"
 #include "kernels/rope/op.h"
 #include "model/batch.h"
 #include "model/config.h"
@@ -65,8 +66,8 @@ class Llama {
     Var attention_norm, qkv, attention_output, mlp_norm, gate_up, down;
     std::optional<Var> qkv_bias, q_norm, k_norm, sink;
   };
-  // The residual stream, and the output of the part before that is still to be added to it (if
-  // any).
+  // The residual stream [N, d], and the output of the part before that is still to be added to it
+  // (if any).
   struct Stream {
     Var residual;
     std::optional<Var> branch;
@@ -75,12 +76,14 @@ class Llama {
   Var parameter(Context& ctx, std::string name, const Shape& shape, double init_std,
                 float init_value = 0);
   Layer make_layer(Context& ctx, int index);
-  Var projected_qkv(Context& ctx, const Layer& layer, const Var& x, const Tensor& positions) const;
+  NormLinear projected_qkv(Context& ctx, const Layer& layer, const Stream& in,
+                           const Tensor& positions) const;
   Stream block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Stream run_block(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
   Tensor cached_attention(Context& ctx, int layer, const Tensor& qkv, KvCache& cache,
                           const Segments& queries, const Segments& keys) const;
-  Var mlp(Context& ctx, const Layer& layer, const Var& x) const;
+  Stream self_attention(Context& ctx, int index, const Stream& in, const DeviceBatch& batch) const;
+  Stream mlp(Context& ctx, const Layer& layer, const Stream& in) const;
   AttentionOptions attention_options(int layer, bool training) const;
   AttentionTerms attention_terms(const Layer& layer) const;
 

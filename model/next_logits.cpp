@@ -8,7 +8,6 @@
 #include "kernels/elementwise/op.h"
 #include "kernels/embedding/op.h"
 #include "kernels/linear/op.h"
-#include "kernels/rms_norm/op.h"
 #include "model/llama.h"
 
 namespace tessera {
@@ -89,22 +88,21 @@ Tensor Llama::next_logits(Context& ctx, const Tensor& tokens,
         rows.empty() ? 0 : rows.back().end);
   const float eps = float(config_.norm_eps);
   const Tensor positions = positions_of(ctx, rows);
-  Var x = embedding(ctx, tokens, embedding_);
+  Stream stream{embedding(ctx, tokens, embedding_), std::nullopt};
   for (int i = 0; i < int(layers_.size()); ++i) {
     const Layer& layer = layers_[size_t(i)];
-    const Tensor qkv =
-        projected_qkv(ctx, layer, rms_norm(ctx, x, layer.attention_norm, eps), positions).value();
+    const NormLinear projected = projected_qkv(ctx, layer, stream, positions);
+    const Tensor& qkv = projected.y.value();
     const Tensor attended = ctx.empty({n, config_.heads * config_.head_dim}, qkv.dtype());
     for (const Rows& each : rows) {
       convert(ctx, attended.slice(0, each.begin, each.end),
               cached_attention(ctx, i, qkv.slice(0, each.begin, each.end), each.cache, each.queries,
                                each.keys));
     }
-    auto joined = add_rms_norm(ctx, x, linear(ctx, Var(attended), layer.attention_output),
-                               layer.mlp_norm, eps);
-    x = add(ctx, joined.sum, mlp(ctx, layer, joined.normed));
+    stream = mlp(ctx, layer, {projected.sum, linear(ctx, Var(attended), layer.attention_output)});
   }
   for (const Rows& each : rows) each.cache.advance(each.end - each.begin);
+  const Var x = stream.branch ? add(ctx, stream.residual, *stream.branch) : stream.residual;
   const Var last(last_rows(ctx, x.value(), rows));
   return linear(ctx, rms_norm(ctx, last, final_norm_, eps), head()).value();
 }

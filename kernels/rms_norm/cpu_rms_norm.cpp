@@ -111,7 +111,7 @@ TESSERA_INLINE void backward_chunk(const RmsNormBackwardData<S>& a, int64_t begi
   for (int64_t i = 0; i < n; ++i) dweight[i] = 0;
   for (Position at{begin, 0}; at.row < end; at = after(at, heads)) {
     const S *x = head_of(a.x, at), *dy = head_of(a.dy, at), *dsum = head_of(a.dsum, at);
-    S* dx = head_of(a.dx, at);
+    S *dx = head_of(a.dx, at), *y = head_of(a.y, at);
     const T rstd = a.rstd[at.row * heads + at.head];
     const T slope = project(x, dy, a.weight, rstd, dweight, n) * rstd * rstd * rstd / T(n);
     if (dx && dsum) {
@@ -119,6 +119,7 @@ TESSERA_INLINE void backward_chunk(const RmsNormBackwardData<S>& a, int64_t begi
     } else if (dx) {
       write_dx<false>(x, dy, a.weight, dsum, rstd, slope, dx, n);
     }
+    if (y) write_y(x, a.weight, rstd, y, n);
   }
 }
 

@@ -39,7 +39,7 @@ struct RmsNormBackwardData {
   HeadRows<const S> x, dy, dsum;
   const RmsNormWeight<S>* weight;  // [columns]
   const RmsNormWeight<S>* rstd;    // [rows, heads]
-  HeadRows<S> dx;
+  HeadRows<S> dx, y;
   RmsNormWeight<S>* dweight;  // [columns] or nullptr
   bool accumulate_dweight;
   int64_t rows_per_chunk;

@@ -106,8 +106,9 @@ KernelCost cost(const RmsNormForwardArgs& a) {
 }
 
 KernelCost cost(const RmsNormBackwardArgs& a) {
-  return {.flops = double(a.x.elements()) * (a.dsum.defined() ? 10 : 9),
-          .bytes = bytes_of({a.x, a.weight, a.rstd, a.dy, a.dsum, a.dx, a.dweight})};
+  return {
+      .flops = double(a.x.elements()) * (9 + (a.dsum.defined() ? 1 : 0) + (a.y.defined() ? 2 : 0)),
+      .bytes = bytes_of({a.x, a.weight, a.rstd, a.dy, a.dsum, a.dx, a.y, a.dweight})};
 }
 
 void rms_norm_forward(Context& ctx, const RmsNormForwardArgs& a) {
@@ -136,6 +137,7 @@ void rms_norm_backward(Context& ctx, const RmsNormBackwardArgs& a) {
   check_like_x("dy", a.dy, a.x);
   check_like_x("dsum", a.dsum, a.x);
   check_like_x("dx", a.dx, a.x);
+  check_like_x("y", a.y, a.x);
   check_vector("dweight", a.dweight, a.x, a.x.shape(-1));
   const RmsNormSizes size = sizes_of(a.x);
   const int64_t step = rows_per_chunk(size), chunks = (size.rows + step - 1) / step;
@@ -152,6 +154,7 @@ void rms_norm_backward(Context& ctx, const RmsNormBackwardArgs& a) {
                           .weight = a.weight.data<W>(),
                           .rstd = a.rstd.data<W>(),
                           .dx = rows_of<S>(a.dx),
+                          .y = rows_of<S>(a.y),
                           .dweight = data_of<W>(a.dweight),
                           .accumulate_dweight = a.accumulate_dweight,
                           .rows_per_chunk = step,

@@ -23,10 +23,12 @@ struct RmsNormForwardArgs {
 //   g = dy * weight,  xhat = x * rstd
 //   dx = rstd * (g - xhat * mean(g * xhat)) + dsum,  dweight = sum over rows of dy * xhat
 struct RmsNormBackwardArgs {
-  Tensor x, weight, rstd;   // as in forward; x is the sum where there was a residual
-  Tensor dy;                // like x
-  Tensor dsum;              // like x: a gradient of x from elsewhere; undefined for none
-  Tensor dx;                // like x; may be dy or dsum; undefined if not wanted
+  Tensor x, weight, rstd;  // as in forward; x is the sum where there was a residual
+  Tensor dy;               // like x
+  Tensor dsum;             // like x: a gradient of x from elsewhere; undefined for none
+  Tensor dx;               // like x; may be dy or dsum; undefined if not wanted
+  Tensor
+      y;  // like x: receives forward's y again, the same bits; may be dy; undefined if not wanted
   Tensor dweight;           // [C]; undefined if not wanted
   bool accumulate_dweight;  // add to dweight instead of overwriting it
 };

@@ -108,22 +108,25 @@ __device__ inline T project(const S* x, const S* dy, const T* weight, T rstd, T*
   return dot;
 }
 
-// dx = rstd * dy * weight - slope * x + dsum; dx may be dy or dsum.
+// dx = rstd * dy * weight - slope * x + dsum,  y = x * rstd * weight, each where it is wanted; dx
+// may be dy or dsum, y may be dy.
 template <int kGroup, int kWidth, class S, class T>
-__device__ inline void write_dx(const S* x, const S* dy, const S* dsum, const T* weight, T rstd,
-                                T slope, S* dx, int64_t columns, int member) {
+__device__ inline void write_results(const S* x, const S* dy, const S* dsum, const T* weight,
+                                     T rstd, T slope, S* dx, S* y, int64_t columns, int member) {
   for (int64_t c = member * kWidth; c < columns; c += kGroup * kWidth) {
     const auto v = load_wide<kWidth>(x + c), g = load_wide<kWidth>(dy + c);
     const auto w = load_wide<kWidth>(weight + c);
     gpu::Vector<T, kWidth> more{};
     if (dsum) more = load_wide<kWidth>(dsum + c);
-    gpu::Vector<S, kWidth> out;
+    gpu::Vector<S, kWidth> out, normed;
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) {
       out.v[i] =
           gpu::narrow<S>(gpu::fma(g.v[i] * w.v[i], rstd, gpu::fma(v.v[i], -slope, more.v[i])));
+      normed.v[i] = gpu::narrow<S>(v.v[i] * rstd * w.v[i]);
     }
-    gpu::store_global(dx + c, out);
+    if (dx) gpu::store_global(dx + c, out);
+    if (y) gpu::store_global(y + c, normed);
   }
 }
 
@@ -148,9 +151,10 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(RmsNormBackwardData<
     const T rstd = a.rstd[line];
     const T dot =
         group_sum<kGroup>(project<kGroup, kWidth>(x, dy, a.weight, rstd, sums, columns, member));
-    if (!a.dx.data) continue;
-    write_dx<kGroup, kWidth>(x, dy, dsum, a.weight, rstd, dot * rstd * rstd * rstd / T(columns),
-                             line_of(a.dx, a.size, line), columns, member);
+    if (!a.dx.data && !a.y.data) continue;
+    write_results<kGroup, kWidth>(
+        x, dy, dsum, a.weight, rstd, dot * rstd * rstd * rstd / T(columns),
+        line_of(a.dx, a.size, line), line_of(a.y, a.size, line), columns, member);
   }
   if (!all_sums) return;
   gpu::sync_block();
@@ -220,8 +224,8 @@ void forward(Context& ctx, const RmsNormForwardData<S>& a) {
 template <class S>
 void backward(Context& ctx, const RmsNormBackwardData<S>& a) {
   using T = gpu::Wide<S>;
-  const bool vectors =
-      allows_vectors(a.x) && allows_vectors(a.dy) && allows_vectors(a.dsum) && allows_vectors(a.dx);
+  const bool vectors = allows_vectors(a.x) && allows_vectors(a.dy) && allows_vectors(a.dsum) &&
+                       allows_vectors(a.dx) && allows_vectors(a.y);
   const int64_t columns = a.size.columns;
   const unsigned chunks = blocks_for(a.size.rows, a.rows_per_chunk);
   choose_kernel<S>(columns, vectors, [&]<int kGroup, int kWidth>() {

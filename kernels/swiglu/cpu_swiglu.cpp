@@ -34,19 +34,20 @@ void forward(int threads, const S* gate_up, S* y, int64_t rows, int64_t width) {
 }
 
 template <class S>
-void backward(int threads, const S* gate_up, const S* dy, S* dgate_up, int64_t rows,
+void backward(int threads, const S* gate_up, const S* dy, S* dgate_up, S* y, int64_t rows,
               int64_t width) {
   using V = Vec<compute_t<S>>;
   parallel_for(threads, rows, (kGrain + width - 1) / width, [=](int64_t begin, int64_t end) {
     const V one(1);
     for (int64_t row = begin; row < end; ++row) {
       const S *gate = gate_up + row * 2 * width, *up = gate + width, *d = dy + row * width;
-      S *dgate = dgate_up + row * 2 * width, *dup = dgate + width;
+      S *dgate = dgate_up + row * 2 * width, *dup = dgate + width, *out = y + row * width;
       sweep<V>(width, [=](int64_t i, auto lanes) {
         const V g = load<V>(gate + i, lanes), u = load<V>(up + i, lanes);
         const V grad = load<V>(d + i, lanes), s = sigmoid_for<S>(g), silu = g * s;
         store(grad * u * fma(silu, one - s, s), dgate + i, lanes);
         store(grad * silu, dup + i, lanes);
+        store(silu * u, out + i, lanes);
       });
     }
   });

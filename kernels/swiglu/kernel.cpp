@@ -45,8 +45,8 @@ KernelCost cost(const SwigluForwardArgs& a) {
 }
 
 KernelCost cost(const SwigluBackwardArgs& a) {
-  return {.flops = 11.0 * double(a.dy.elements()),
-          .bytes = 2.0 * double(a.gate_up.bytes()) + double(a.dy.bytes())};
+  return {.flops = 12.0 * double(a.dy.elements()),
+          .bytes = 2.0 * double(a.gate_up.bytes()) + 2.0 * double(a.dy.bytes())};
 }
 
 void swiglu_forward(Context& ctx, const SwigluForwardArgs& a) {
@@ -71,15 +71,16 @@ void swiglu_backward(Context& ctx, const SwigluBackwardArgs& a) {
   const int64_t rows = a.gate_up.shape(0), width = a.gate_up.shape(1) / 2;
   check_tensor("dy", a.dy, a.gate_up, width);
   check_tensor("dgate_up", a.dgate_up, a.gate_up, 2 * width);
+  check_tensor("y", a.y, a.gate_up, width);
   const KernelScope scope(ctx, "swiglu_backward", cost(a));
   if (ctx.is_meta() || a.dy.elements() == 0) return;
   dispatch_compute("swiglu", a.gate_up.dtype(), [&]<class S>() {
     const S *gate_up = a.gate_up.data<S>(), *dy = a.dy.data<S>();
-    S* dgate_up = a.dgate_up.data<S>();
+    S *dgate_up = a.dgate_up.data<S>(), *y = a.y.data<S>();
     if (!is_gpu(ctx.device()))
-      return loops_of<S>(ctx.isa()).backward(ctx.threads(), gate_up, dy, dgate_up, rows, width);
+      return loops_of<S>(ctx.isa()).backward(ctx.threads(), gate_up, dy, dgate_up, y, rows, width);
     dispatch_gpu(ctx.device(), [&]<Device device>() {
-      swiglu_gpu<device, S>().backward(ctx, gate_up, dy, dgate_up, rows, width);
+      swiglu_gpu<device, S>().backward(ctx, gate_up, dy, dgate_up, y, rows, width);
     });
   });
 }

@@ -17,6 +17,7 @@ struct SwigluBackwardArgs {
   Tensor gate_up;   // [R, 2F]
   Tensor dy;        // [R, F]
   Tensor dgate_up;  // [R, 2F]; may be gate_up
+  Tensor y;         // [R, F]: receives forward's output again, the same bits; may be dy
 };
 
 void swiglu_forward(Context& ctx, const SwigluForwardArgs& args);

@@ -79,6 +79,7 @@ void bench_norm(Context& ctx, DType dtype, Bench& bench) {
                                  .dy = y,
                                  .dsum = residual,
                                  .dx = sum,
+                                 .y = y,
                                  .dweight = dweight,
                                  .accumulate_dweight = false});
 }
@@ -89,7 +90,7 @@ void bench_activations(Context& ctx, DType dtype, Bench& bench) {
   const Tensor dgate_up = filled(ctx, {kRows, 2 * kFfn}, dtype);
   bench.time("swiglu forward", swiglu_forward, SwigluForwardArgs{.gate_up = gate_up, .y = y});
   bench.time("swiglu backward", swiglu_backward,
-             SwigluBackwardArgs{.gate_up = gate_up, .dy = y, .dgate_up = dgate_up});
+             SwigluBackwardArgs{.gate_up = gate_up, .dy = y, .dgate_up = dgate_up, .y = y});
   const Tensor qkv = filled(ctx, {kRows, 3 * kWidth}, dtype);
   const RopeTable table = rope_table(ctx, {}, kRows, kHeadDim);
   bench.time("rope", rope_rotate,

@@ -63,7 +63,7 @@ TEST_F(LargeGrids, Swiglu) {
   copy(last_of(gate_up), near);
   const auto run = [&](const Tensor& x, const Tensor& result) {
     swiglu_forward(ctx_, {.gate_up = x, .y = result});
-    swiglu_backward(ctx_, {.gate_up = x, .dy = result, .dgate_up = x});
+    swiglu_backward(ctx_, {.gate_up = x, .dy = result, .dgate_up = x, .y = result});
   };
   run_ends(2, [&] { run(gate_up, y); });
   run(near, near_y);

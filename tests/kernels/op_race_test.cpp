@@ -54,7 +54,7 @@ TEST_P(OpRace, Swiglu) {
   under_two_seeds([](Context& ctx, DType dtype) {
     const Tensor x = values(ctx, {5, 64}, dtype), y = ctx.empty({5, 32}, dtype);
     swiglu_forward(ctx, {.gate_up = x, .y = y});
-    swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = x});
+    swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = x, .y = y});
   });
 }
 

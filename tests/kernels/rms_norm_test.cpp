@@ -4,6 +4,7 @@
 
 #include "kernels/elementwise/kernel.h"
 #include "kernels/elementwise/op.h"
+#include "kernels/linear/op.h"
 #include "kernels/rms_norm/kernel.h"
 #include "tests/kernels/op_case.h"
 #include "tests/support/compare.h"
@@ -83,20 +84,24 @@ void check_forward(Context& ctx, const Case& c, bool with_residual) {
 }
 
 struct BackwardResult {
-  Tensor dx, dweight;
+  Tensor dx, y, dweight;
 };
 BackwardResult run_backward(Context& ctx, const Case& c, bool with_dsum, bool accumulate) {
   const ForwardResult f = run_forward(ctx, c, false);
+  const Tensor dy = c.tensor(ctx, c.dy);
   BackwardResult r{.dx = ctx.empty(c.shape(), c.dtype),
+                   .y = with_dsum ? dy : ctx.empty(c.shape(), c.dtype),  // in place, or not
                    .dweight = make_tensor(ctx, {c.columns}, wide(c.dtype), c.weight)};
   rms_norm_backward(ctx, {.x = c.tensor(ctx, c.x),
                           .weight = c.weight_tensor(ctx),
                           .rstd = f.rstd,
-                          .dy = c.tensor(ctx, c.dy),
+                          .dy = dy,
                           .dsum = with_dsum ? c.tensor(ctx, c.dsum) : Tensor(),
                           .dx = r.dx,
+                          .y = r.y,
                           .dweight = r.dweight,
                           .accumulate_dweight = accumulate});
+  EXPECT_TRUE(is_bitwise_equal(r.y, f.y));
   return r;
 }
 
@@ -269,6 +274,89 @@ TEST_P(RmsNormOn, AddBackwardOverwritesTheGradientOfTheSumUnlessItIsShared) {
   }
 }
 
+// rms_norm_linear of x, the residual if there is one, both weights, the bias if there is one.
+NormLinear norm_linear_of(Context& ctx, const std::vector<Var>& in, bool residual, bool bias) {
+  const size_t norm = residual ? 2 : 1;
+  return rms_norm_linear(ctx, in[0], residual ? std::optional(in[1]) : std::nullopt, in[norm],
+                         in[norm + 1], bias ? std::optional(in.back()) : std::nullopt, kEps);
+}
+// The same of two ops, the first of which hands its output to the second.
+NormLinear two_ops(Context& ctx, const std::vector<Var>& in, bool residual, bool bias) {
+  const size_t norm = residual ? 2 : 1;
+  const AddNorm normed = residual ? add_rms_norm(ctx, in[0], in[1], in[norm], kEps)
+                                  : AddNorm{in[0], rms_norm(ctx, in[0], in[norm], kEps)};
+  return {normed.sum, bias ? linear(ctx, normed.normed, in[norm + 1], in.back())
+                           : linear(ctx, normed.normed, in[norm + 1])};
+}
+
+std::vector<Shape> norm_linear_shapes(int64_t rows, int64_t width, bool residual, bool bias) {
+  std::vector<Shape> shapes{{rows, width}};
+  if (residual) shapes.push_back({rows, width});
+  shapes.insert(shapes.end(), {{width}, {width, width}});
+  if (bias) shapes.push_back({width});
+  return shapes;
+}
+
+TEST_P(RmsNormOn, LinearGradientsInDouble) {
+  Context ctx = context(1);
+  for (const bool residual : {false, true}) {
+    for (const bool bias : {false, true}) {
+      for (const int used : {0, 1, 2}) {  // the sum only, y only, both
+        const auto f = [&](Context& c, const std::vector<Var>& in) {
+          const NormLinear out = norm_linear_of(c, in, residual, bias);
+          return used == 0 ? out.sum : used == 1 ? out.y : add(c, out.sum, out.y);
+        };
+        if (used == 0 && !residual) continue;  // the sum is x itself
+        EXPECT_TRUE(gradcheck_op(ctx, f,
+                                 double_inputs(ctx, norm_linear_shapes(4, 7, residual, bias)),
+                                 add_into, gradcheck_options()))
+            << residual << bias << used;
+      }
+    }
+  }
+}
+
+// Backward makes the normed rows again: they must be the same, bit for bit, and so must be all that
+// is computed from them. In bf16 x is a constant, as gradients of leaves are f32.
+TEST_P(RmsNormOn, LinearIsTheTwoOpsBitForBit) {
+  Context ctx = context();
+  const int64_t rows = 33, width = 40;
+  for (const DType dtype : kComputeTypes) {
+    for (const bool residual : {false, true}) {
+      std::vector<Tensor> results[2];
+      for (const int way : {0, 1}) {
+        std::vector<Var> in;
+        for (const Shape& shape : norm_linear_shapes(rows, width, residual, true)) {
+          const std::string name = fmt::format("input {}", in.size());
+          const DType type = shape.rank() == 1 ? wide(dtype) : dtype;
+          const Tensor value =
+              make_tensor(ctx, shape, type, representable(name, shape.elements(), type));
+          const bool constant = dtype == DType::bf16 && shape == Shape{rows, width};
+          in.push_back(constant ? Var(value) : make_parameter(name, value));
+        }
+        const NormLinear out = (way == 0 ? norm_linear_of : two_ops)(ctx, in, residual, true);
+        results[way] = {out.sum.value(), out.y.value()};
+        const Tensor dy =
+            make_tensor(ctx, {rows, width}, dtype, representable("dy", rows * width, dtype));
+        std::vector<Var> roots{out.y};
+        std::vector<Tensor> grads{dy};
+        if (residual) {
+          roots.push_back(out.sum);
+          grads.push_back(
+              make_tensor(ctx, {rows, width}, dtype, representable("dsum", rows * width, dtype)));
+        }
+        backward(ctx, roots, std::move(grads), add_into);
+        for (const Var& input : in)
+          if (input.requires_grad()) results[way].push_back(leaf_of(input).grad());
+      }
+      ASSERT_EQ(results[0].size(), results[1].size());
+      for (size_t i = 0; i < results[0].size(); ++i)
+        EXPECT_TRUE(is_bitwise_equal(results[0][i], results[1][i]))
+            << name_of(dtype) << " residual " << residual << " result " << i;
+    }
+  }
+}
+
 TEST_P(RmsNormOn, QkNormNormalisesQAndKAndCopiesV) {
   const int64_t n = 33, heads = 3, kv_heads = 2, dim = 20, width = (heads + 2 * kv_heads) * dim;
   for (const DType dtype : kComputeTypes) {
@@ -327,6 +415,7 @@ TEST_P(RmsNormOn, RowsMayBeFarApart) {
                           .dy = c.tensor(ctx, c.dy),
                           .dsum = {},
                           .dx = dx,
+                          .y = {},
                           .dweight = {},
                           .accumulate_dweight = false});
   EXPECT_TRUE(is_bitwise_equal(dx, run_backward(ctx, c, false, false).dx));
@@ -366,7 +455,10 @@ TEST(RmsNorm, PlansItsMemory) {
     const Var head = make_parameter("head", ctx.zeros({32}, DType::f32));
     AddNorm a = add_rms_norm(ctx, x, rms_norm(ctx, x, w, kEps), w, kEps);
     const Var normed = qk_norm(ctx, a.normed, head, head, 3, 2, kEps);
-    return add_rms_norm(ctx, a.sum, normed, w, kEps).normed;
+    const Var square = make_parameter("square", ctx.zeros({7 * 32, 7 * 32}, DType::f32));
+    const Var bias = make_parameter("bias", ctx.zeros({7 * 32}, DType::f32));
+    NormLinear b = rms_norm_linear(ctx, a.sum, normed, w, square, bias, kEps);
+    return add(ctx, b.sum, rms_norm_linear(ctx, b.y, std::nullopt, w, square, {}, kEps).y);
   }));
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/swiglu/op.h"
 
 #include "kernels/elementwise/op.h"
+#include "kernels/linear/kernel.h"
 #include "kernels/swiglu/kernel.h"
 #include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
@@ -30,9 +31,13 @@ void check_backward(Context& ctx, DType dtype, int64_t rows, int64_t width, bool
   const Vec gate_up = representable("gate_up", rows * 2 * width, dtype, 3);
   const Vec dy = representable("dy", rows * width, dtype);
   const Tensor x = make_tensor(ctx, {rows, 2 * width}, dtype, gate_up);
+  const Tensor grad = make_tensor(ctx, {rows, width}, dtype, dy);
+  const Tensor forward_y = ctx.empty({rows, width}, dtype);
+  swiglu_forward(ctx, {.gate_up = x, .y = forward_y});
   const Tensor dx = in_place ? x : ctx.empty({rows, 2 * width}, dtype);
-  swiglu_backward(ctx,
-                  {.gate_up = x, .dy = make_tensor(ctx, {rows, width}, dtype, dy), .dgate_up = dx});
+  const Tensor y = in_place ? grad : ctx.empty({rows, width}, dtype);
+  swiglu_backward(ctx, {.gate_up = x, .dy = grad, .dgate_up = dx, .y = y});
+  EXPECT_TRUE(is_bitwise_equal(y, forward_y));
   // silu' crosses zero at -1.28: the absolute part is the bound at the largest |dy up|.
   double largest = 0;
   for (int64_t i = 0; i < rows * width; ++i)
@@ -75,12 +80,14 @@ TEST_P(SwigluOn, TakesUnalignedMemory) {
     EXPECT_TRUE(is_close(values_of(y),
                          expected({rows, width}, dtype, reference::swiglu_forward(gate_up, width)),
                          {.absolute = 0, .relative = relative_bound(dtype)}));
-    const Tensor dx = ctx.empty({rows, 2 * width}, dtype);
+    const Tensor dx = ctx.empty({rows, 2 * width}, dtype), again = ctx.empty({rows, width}, dtype);
     swiglu_backward(ctx, {.gate_up = make_tensor(ctx, {rows, 2 * width}, dtype, gate_up),
                           .dy = make_tensor(ctx, {rows, width}, dtype, values_of(y).data),
-                          .dgate_up = dx});
-    swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = x});
+                          .dgate_up = dx,
+                          .y = again});
+    swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = x, .y = y});
     EXPECT_EQ(values_of(x).data, values_of(dx).data);
+    EXPECT_EQ(values_of(y).data, values_of(again).data);
   }
 }
 
@@ -91,8 +98,10 @@ TEST_P(SwigluOn, LargeArgumentsStayFinite) {
     const Tensor y = ctx.empty({1, 2}, dtype), dx = ctx.empty({1, 4}, dtype);
     swiglu_forward(ctx, {.gate_up = gate_up, .y = y});
     EXPECT_TRUE(is_close(values_of(y), expected({1, 2}, dtype, {0, 600}), {}));
-    swiglu_backward(
-        ctx, {.gate_up = gate_up, .dy = make_tensor(ctx, {1, 2}, dtype, {1, 1}), .dgate_up = dx});
+    swiglu_backward(ctx, {.gate_up = gate_up,
+                          .dy = make_tensor(ctx, {1, 2}, dtype, {1, 1}),
+                          .dgate_up = dx,
+                          .y = y});
     EXPECT_TRUE(is_close(values_of(dx), expected({1, 4}, dtype, {0, 3, 0, 200}), {}));
   }
 }
@@ -103,31 +112,71 @@ TEST_P(SwigluOn, IsReproducible) {
       const Tensor x = make_tensor(ctx, {301, 254}, dtype, representable("x", 301 * 254, dtype));
       const Tensor y = ctx.empty({301, 127}, dtype), dx = ctx.empty({301, 254}, dtype);
       swiglu_forward(ctx, {.gate_up = x, .y = y});
-      swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = dx});
+      swiglu_backward(ctx, {.gate_up = x, .dy = y, .dgate_up = dx, .y = y});
       return std::vector<Tensor>{y, dx};
     }));
   }
 }
 
-TEST_P(SwigluOn, GradientsInDouble) {
+TEST_P(SwigluOn, LinearGradientsInDouble) {
   Context ctx = context(1);
   const Tensor x = make_tensor(ctx, {3, 14}, DType::f64, reference::random_values("x", 42));
-  const auto f = [](Context& c, const std::vector<Var>& in) { return swiglu(c, in[0]); };
-  EXPECT_TRUE(gradcheck_op(ctx, f, {x}, add_into));
+  const Tensor weight = make_tensor(ctx, {5, 7}, DType::f64, reference::random_values("w", 35));
+  const auto f = [](Context& c, const std::vector<Var>& in) {
+    return swiglu_linear(c, in[0], in[1]);
+  };
+  EXPECT_TRUE(gradcheck_op(ctx, f, {x, weight}, add_into));
+  EXPECT_TRUE(gradcheck_op(
+      ctx,
+      [&](Context& c, const std::vector<Var>& in) {
+        return f(c, {in[0], Var(weight)});
+      },
+      {x}, add_into));
+  EXPECT_TRUE(gradcheck_op(
+      ctx,
+      [&](Context& c, const std::vector<Var>& in) {
+        return f(c, {Var(x), in[0]});
+      },
+      {weight}, add_into));
 }
 
-TEST_P(SwigluOn, BackwardReusesTheSavedTensorUnlessItIsShared) {
+// The op against the kernels it is made of, which keep what it makes again.
+TEST_P(SwigluOn, LinearIsTheProductOfSwiglu) {
+  Context ctx = context();
+  const int64_t rows = 33, width = 40, out = 24;
+  for (const DType dtype : kComputeTypes) {
+    SCOPED_TRACE(name_of(dtype));
+    const auto make = [&](const char* name, const Shape& shape) {
+      return make_tensor(ctx, shape, dtype, representable(name, shape.elements(), dtype));
+    };
+    const Var gate_up(make("gate_up", {rows, 2 * width}));
+    const Var weight = make_parameter("weight", make("weight", {out, width}));
+    const Tensor dy = make("dy", {rows, out}), h = ctx.empty({rows, width}, dtype);
+    const Tensor want = ctx.empty({rows, out}, dtype);
+    swiglu_forward(ctx, {.gate_up = gate_up.value(), .y = h});
+    matmul(ctx, {.a = h, .b = weight.value(), .c = want, .bias = {}, .transpose_b = true});
+    const Tensor dweight = ctx.empty({out, width}, wide(dtype));
+    matmul(ctx, {.a = dy, .b = h, .c = dweight, .bias = {}, .transpose_a = true});
+
+    const Var y = swiglu_linear(ctx, gate_up, weight);
+    EXPECT_TRUE(is_bitwise_equal(y.value(), want));
+    backward(ctx, std::span(&y, 1), {dy}, add_into);
+    EXPECT_TRUE(is_bitwise_equal(leaf_of(weight).grad(), dweight));
+  }
+}
+
+TEST_P(SwigluOn, LinearBackwardReusesTheSavedTensorUnlessItIsShared) {
   Context ctx = context();
   const Var x = make_parameter("x", make_tensor(ctx, {3, 8}, DType::f32, Vec(24, 0.5)));
-  const Var zero(ctx.zeros({3, 8}, DType::f32));
+  const Var zero(ctx.zeros({3, 8}, DType::f32)), weight(ctx.zeros({2, 4}, DType::f32));
   for (const bool shared : {false, true}) {
     leaf_of(x).clear_grad();
     Var gate_up = add(ctx, x, zero);
     const std::byte* memory = gate_up.value().raw();
     const Values before = values_of(gate_up.value());
-    const Var y = swiglu(ctx, gate_up);
+    const Var y = swiglu_linear(ctx, gate_up, weight);
     if (!shared) gate_up = Var();
-    backward(ctx, std::span(&y, 1), {make_tensor(ctx, {3, 4}, DType::f32, Vec(12, 1))}, add_into);
+    backward(ctx, std::span(&y, 1), {make_tensor(ctx, {3, 2}, DType::f32, Vec(6, 1))}, add_into);
     EXPECT_EQ(leaf_of(x).grad().raw() == memory, !shared);
     if (shared) {
       EXPECT_TRUE(is_close(values_of(gate_up.value()), before, {}));
@@ -139,9 +188,15 @@ TEST_P(SwigluOn, BadInputIsNamed) {
   Context ctx = context();
   EXPECT_TRUE(fails_with(
       [&] {
-        swiglu(ctx, Var(ctx.zeros({2, 5}, DType::f32)));
+        swiglu_linear(ctx, Var(ctx.zeros({2, 5}, DType::f32)), Var(ctx.zeros({3, 2}, DType::f32)));
       },
       "swiglu: gate_up of shape [2, 5] is not [R, 2F]"));
+  EXPECT_TRUE(fails_with(
+      [&] {
+        swiglu_linear(ctx, Var(ctx.zeros({2, 6}, DType::f32)), Var(ctx.zeros({3, 2}, DType::f32)));
+      },
+      "linear: weight of shape [3, 2] does not match x of shape [2, 3]; "
+      "[out, in] and [R, in] go together"));
   EXPECT_TRUE(fails_with(
       [&] {
         swiglu_forward(
@@ -153,7 +208,8 @@ TEST_P(SwigluOn, BadInputIsNamed) {
 TEST(Swiglu, PlansItsMemory) {
   EXPECT_TRUE(plans_its_memory([](Context& ctx) {
     const Var x = make_parameter("x", ctx.zeros({65, 34}, DType::f32));
-    return swiglu(ctx, add(ctx, x, x));
+    const Var weight = make_parameter("weight", ctx.zeros({33, 17}, DType::f32));
+    return swiglu_linear(ctx, add(ctx, x, x), weight);
   }));
 }
 
