@@ -14,7 +14,7 @@ build_packages=(
   libsentencepiece-dev
 )
 test_packages=(
-  libgtest-dev
+  libgtest-dev libgmock-dev
   clang-format-14  # this version by name: other versions format differently
   clang-tidy-14
 )
