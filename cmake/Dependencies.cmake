@@ -49,6 +49,10 @@ tessera_find_library(sentencepiece sentencepiece_processor.h sentencepiece libse
 if(TESSERA_TESTS)
   find_package(GTest QUIET)
   tessera_require(libgtest-dev GTest_FOUND GoogleTest)
+  if(TARGET GTest::gmock)
+    set(GMock_FOUND TRUE)
+  endif()
+  tessera_require(libgmock-dev GMock_FOUND GoogleMock)
 endif()
 
 if(missing_packages)

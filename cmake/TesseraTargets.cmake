@@ -12,7 +12,8 @@ target_compile_options(tessera_options INTERFACE -Wall -Wextra -Wshadow=local
 if(CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
   # False alarms of GCC 13: references into what a temporary only views, and fmt 9's own copies.
   target_compile_options(tessera_options INTERFACE
-    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-dangling-reference -Wno-array-bounds>)
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-dangling-reference -Wno-array-bounds
+                                 -Wno-stringop-overflow>)
 endif()
 target_link_libraries(tessera_options INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TESSERA_SANITIZE)
