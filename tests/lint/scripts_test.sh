@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# scripts_test.sh ROOT: format.sh and tidy.sh must pass on a good tree and fail on a bad one.
+# scripts_test.sh ROOT: format.sh and tidy.sh must pass on a good tree and fail on a bad one. Leaves
+# with 77 where their programs are not installed.
 set -euo pipefail
+for program in clang-format-14 clang-tidy-14; do
+  command -v "$program" >/dev/null || { echo "$program is not installed"; exit 77; }
+done
 root="$1"
 here="$(dirname "$0")"
 tree="$(mktemp -d)"
