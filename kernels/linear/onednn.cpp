@@ -58,6 +58,11 @@ bool packs(const PlanKey& key) {
   return key.f32_input && key.m >= kManyRows && key.n <= kFewColumns;
 }
 
+// oneDNN 3.7 multiplies bf16 columns as if their elements were adjacent.
+bool has_bf16_column(const PlanKey& key) {
+  return !key.f32_input && (key.n == 1 || (key.transpose_a && key.m == 1));
+}
+
 struct Product {
   dnnl::memory::desc a, b, bias, c;
 };
@@ -77,6 +82,7 @@ Product describe(const PlanKey& key) {
 // runs, so only "brg" is of interest.
 std::optional<dnnl::matmul::primitive_desc> choose(const PlanKey& key, const dnnl::engine& engine) {
   using Implementation = dnnl::matmul::primitive_desc;
+  if (has_bf16_column(key)) return std::nullopt;
   const Product p = describe(key);
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);

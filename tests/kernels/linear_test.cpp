@@ -99,8 +99,10 @@ void check_products(Context& ctx) {
           MatmulCase padded = base;
           padded.pad = 5;
           check_matmul(ctx, dtypes, padded);
-          padded.m = 1, padded.n = 1;
-          check_matmul(ctx, dtypes, padded);
+          for (const auto& [m, n] : {std::pair{1, 1}, {1, 127}, {33, 1}}) {
+            padded.m = m, padded.n = n;
+            check_matmul(ctx, dtypes, padded);
+          }
           check_matmul(ctx, dtypes,
                        {.m = 17,
                         .n = 3,

@@ -14,8 +14,8 @@ commands="$build/compile_commands.json"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 echo '#include <chrono>' > "$work/probe.cpp"
-clang-tidy-14 --checks='-*,misc-definitions-in-headers' "$work/probe.cpp" -- -std=c++20 &>/dev/null ||
-  { echo "clang-tidy-14 cannot read this system's C++ library"; exit 77; }
+probe=(clang-tidy-14 --checks='-*,misc-definitions-in-headers' "$work/probe.cpp" -- -std=c++20)
+"${probe[@]}" &>/dev/null || { echo "clang-tidy-14 cannot read this C++ library"; exit 77; }
 # One entry a file: CMake writes an entry as four lines between braces.
 awk -v root="$root/" -v work="$work" '
   /^\{/ { entry = "" }
