@@ -23,7 +23,7 @@ Tensor padded(Context& ctx, int64_t rows, int64_t columns, DType dtype, const Ve
               int64_t gap) {
   const int64_t stride = columns + gap;
   Tensor tensor = ctx.empty({rows, stride}, dtype);
-  if (rows == 0) return tensor.slice(1, 0, columns);
+  if (tensor.elements() == 0) return tensor.slice(1, 0, columns);
   with_storage(dtype, [&]<class S>() {
     std::vector<S> stored(size_t(rows * stride));
     std::memset(static_cast<void*>(stored.data()), 0xff, stored.size() * sizeof(S));
