@@ -27,6 +27,9 @@ TEST_F(Repository, IncludeDirections) {
 TEST_F(Repository, DeviceCode) {
   EXPECT_TRUE(holds(check_device_code(tree_)));
 }
+TEST_F(Repository, Kinds) {
+  EXPECT_TRUE(holds(check_kinds(tree_)));
+}
 TEST_F(Repository, Sizes) {
   EXPECT_TRUE(holds(check_sizes(tree_)));
 }

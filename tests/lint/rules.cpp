@@ -107,13 +107,26 @@ Violations check_device_code(const SourceTree& tree) {
   return found;
 }
 
+Violations check_kinds(const SourceTree& tree) {
+  static const std::set<std::string> kNames{".clang-format", ".clang-tidy", ".gitignore",
+                                            "LICENSE"};
+  Violations found;
+  for (const SourceFile& file : tree) {
+    if (file.is_text() || kNames.contains(file.path) || file.path.starts_with("tests/golden/")) {
+      continue;
+    }
+    found.push_back({file.path, 0, "a file of this kind belongs below tests/golden/, or nowhere"});
+  }
+  return found;
+}
+
 Violations check_sizes(const SourceTree& tree) {
   static const std::set<std::string> kProse{".md", ".txt", ".json"};
   Violations found;
   for (const SourceFile& file : tree) {
     const bool is_prose =
         kProse.contains(file.extension()) && !file.path.ends_with("CMakeLists.txt");
-    if (is_prose) continue;
+    if (is_prose || !file.is_text()) continue;
     size_t count = 0;
     for_each_line(file, [&](size_t number, const std::string& line) {
       count = number;
@@ -139,6 +152,7 @@ Violations check_words(const SourceTree& tree) {
   static const std::regex kMark("\\b[X]XX\\b");
   Violations found;
   for (const SourceFile& file : tree) {
+    if (!file.is_text()) continue;
     for_each_line(file, [&](size_t number, const std::string& line) {
       std::smatch match;
       if (std::regex_search(line, match, kWords) || std::regex_search(line, match, kMark)) {

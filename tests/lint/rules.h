@@ -27,6 +27,9 @@ Violations check_includes(const SourceTree& tree);
 // with that of a .cuh file that they include.
 Violations check_device_code(const SourceTree& tree);
 
+// Files of no known kind (programs, object files) only below tests/golden/.
+Violations check_kinds(const SourceTree& tree);
+
 // Lines of at most 100 columns (not in prose), C++ files of at most 500 lines.
 Violations check_sizes(const SourceTree& tree);
 

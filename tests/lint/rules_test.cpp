@@ -73,6 +73,17 @@ TEST(DeviceCode, OnlyWhereItLives) {
   EXPECT_EQ(check_device_code({{"kernels/rope.cu", "// __global__\nvoid f() {}\n"}}).size(), 1U);
 }
 
+TEST(Kinds, BinariesOnlyInGolden) {
+  const SourceTree good{{"core/a.h", ""},
+                        {"LICENSE", ""},
+                        {"tools/test", ""},
+                        {"tests/golden/formats/model.safetensors", std::string(1, '\0')}};
+  EXPECT_EQ(to_text(check_kinds(good)), "");
+  for (const std::string path : {"x.cubin", "core/a.o", "kernels/a.out", "core/LICENSE"}) {
+    EXPECT_EQ(count_at(check_kinds({{path, ""}}), path, 0), 1U) << path;
+  }
+}
+
 TEST(Sizes, ColumnsAndLines) {
   EXPECT_EQ(to_text(check_sizes({{"core/a.h", std::string(100, 'x') + "\n"}})), "");
   EXPECT_EQ(count_at(check_sizes({{"core/a.h", "\n" + std::string(101, 'x')}}), "core/a.h", 2), 1U);

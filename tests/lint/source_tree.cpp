@@ -15,14 +15,8 @@ namespace fs = std::filesystem;
 
 bool is_left_out(const fs::path& folder) {
   const std::string name = folder.filename().string();
-  return name == "build" || name == "runs" || (name.starts_with('.') && name != ".ci");
-}
-
-bool is_text(const fs::path& file) {
-  static const std::set<std::string> kExtensions{".h",   ".cpp",  ".cu",    ".cuh", ".md",
-                                                 ".txt", ".yaml", ".cmake", ".sh",  ".json"};
-  const std::string folder = file.parent_path().filename().string();
-  return kExtensions.contains(file.extension().string()) || folder == "tools" || folder == ".ci";
+  return name == "build" || name == "runs" || name == "__pycache__" ||
+         (name.starts_with('.') && name != ".ci");
 }
 
 std::string read(const fs::path& file) {
@@ -66,12 +60,18 @@ bool is_word(std::string_view text, size_t i) {
 
 }  // namespace
 
+bool SourceFile::is_text() const {
+  static const std::set<std::string> kExtensions{".h",   ".cpp",  ".cu",    ".cuh", ".md",  ".py",
+                                                 ".txt", ".yaml", ".cmake", ".sh",  ".json"};
+  return kExtensions.contains(extension()) || top_folder() == "tools" || top_folder() == ".ci";
+}
+
 SourceTree read_tree(const fs::path& root) {
   SourceTree tree;
   for (auto it = fs::recursive_directory_iterator(root); it != fs::end(it); ++it) {
     if (it->is_directory() && is_left_out(it->path())) {
       it.disable_recursion_pending();
-    } else if (it->is_regular_file() && is_text(it->path())) {
+    } else if (it->is_regular_file()) {
       tree.push_back({it->path().lexically_relative(root).generic_string(), read(it->path())});
     }
   }

@@ -1,4 +1,4 @@
-// The repository's own text files, read for the rules in rules.h.
+// The repository's own files, read for the rules in rules.h.
 #pragma once
 
 #include <filesystem>
@@ -16,13 +16,14 @@ struct SourceFile {
   std::string top_folder() const { return path.substr(0, path.find('/')); }
   bool is_header() const { return extension() == ".h" || extension() == ".cuh"; }
   bool is_device_code() const { return extension() == ".cu" || extension() == ".cuh"; }
+  bool is_text() const;  // a source, script, configuration or document
   bool is_cpp() const { return is_header() || is_device_code() || extension() == ".cpp"; }
 };
 
 using SourceTree = std::vector<SourceFile>;
 
-// All sources, scripts, configurations and documents below `root`, sorted by path. Hidden folders
-// other than .ci, build/ and runs/ are left out.
+// All files below `root`, sorted by path. Hidden folders other than .ci, build/ and runs/ are left
+// out.
 SourceTree read_tree(const std::filesystem::path& root);
 
 // The lines of `text`, without their ends.
