@@ -3,9 +3,9 @@
 
     python3 tests/bench/compare_pytorch.py --bench build/bin/bench [--shapes a,b,c] [--rounds 3]
 
-PyTorch runs its best: fused AdamW, scaled_dot_product_attention, gradient clipping; eager and torch.compile, f32 and
-bf16 autocast. Each variant is a process of its own, so that peak memory is its own too. Needs the `torch` package;
-nothing else in this repository does.
+PyTorch runs its best: fused AdamW, scaled_dot_product_attention, gradient clipping; eager and
+torch.compile, f32 and bf16 autocast. Each variant is a process of its own, so that peak memory is
+its own too. Needs the `torch` package.
 """
 
 import argparse
@@ -88,7 +88,9 @@ def time_pytorch(name, compiled, autocast, seconds, threads):
     shape = SHAPES[name]
     vocab, context, batch = shape[4:]
     model = build_model(shape)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
     run = torch.compile(model) if compiled else model
     tokens, targets = torch.randint(vocab, (2, batch, context)).unbind(0)
 
@@ -114,7 +116,11 @@ def time_pytorch(name, compiled, autocast, seconds, threads):
 
 def run_json(command):
     env = dict(os.environ, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.splitlines()[-1])
+    return json.loads(
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, env=env
+        ).stdout.splitlines()[-1]
+    )
 
 
 def compare(arguments):
@@ -126,9 +132,18 @@ def compare(arguments):
     }
     for name in arguments.shapes.split(","):
         results = {}
-        for _ in range(arguments.rounds):  # in turn, so that a slow moment of the machine hits all of them
+        for _ in range(
+            arguments.rounds
+        ):  # in turn, so that a slow moment of the machine hits all of them
             for variant, (compiled, autocast) in variants.items():
-                command = [sys.executable, __file__, "--time", name, "--seconds", str(arguments.seconds)]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--time",
+                    name,
+                    "--seconds",
+                    str(arguments.seconds),
+                ]
                 command += ["--compiled"] * compiled + ["--autocast"] * autocast
                 results.setdefault(variant, []).append(run_json(command))
             for dtype in ("f32", "bf16"):
@@ -138,17 +153,24 @@ def compare(arguments):
         print(f"({name})  ms a step and MiB of the process, medians of {arguments.rounds}")
         medians = {}
         for variant, runs in results.items():
-            medians[variant] = [statistics.median(r[key] for r in runs) for key in ("ms", "process_peak_mib")]
+            medians[variant] = [
+                statistics.median(r[key] for r in runs) for key in ("ms", "process_peak_mib")
+            ]
             print(f"    {variant:<20} {medians[variant][0]:>10.2f} {medians[variant][1]:>8.0f}")
         for dtype in ("f32", "bf16"):
             best = min(medians[v][0] for v in variants if v.endswith(dtype))
             memory = min(medians[v][1] for v in variants if v.endswith(dtype))
             ours = medians[f"tessera {dtype}"]
-            print(f"    {dtype}: {best / ours[0]:.2f} times as fast as torch's best, {ours[1] / memory:.2f} of its memory")
+            print(
+                f"    {dtype}: {best / ours[0]:.2f} times as fast as torch's best,"
+                f" {ours[1] / memory:.2f} of its memory"
+            )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bench", default="build/bin/bench")
     parser.add_argument("--shapes", default="a,b,c")
     parser.add_argument("--rounds", type=int, default=3)
@@ -159,7 +181,13 @@ def main():
     parser.add_argument("--autocast", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.time:
-        time_pytorch(arguments.time, arguments.compiled, arguments.autocast, arguments.seconds, arguments.threads)
+        time_pytorch(
+            arguments.time,
+            arguments.compiled,
+            arguments.autocast,
+            arguments.seconds,
+            arguments.threads,
+        )
     else:
         compare(arguments)
 

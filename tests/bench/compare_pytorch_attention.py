@@ -3,8 +3,9 @@
 
     python3 tests/bench/compare_pytorch_attention.py --bench build/bin/bench [--rounds 3]
 
-One sequence, 4 heads. PyTorch is scaled_dot_product_attention, held to its flash kernel; backward is autograd's time
-after a forward that is not timed. Each measurement is a process of its own. Needs the `torch` package.
+One sequence, 4 heads. PyTorch is scaled_dot_product_attention, held to its flash kernel; backward
+is autograd's time after a forward that is not timed. Each measurement is a process of its own.
+Needs the `torch` package.
 """
 
 import argparse
@@ -29,7 +30,9 @@ def time_pytorch(length, head_dim, dtype, causal, seconds):
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(1)
     kind = torch.float32 if dtype == "f32" else torch.bfloat16
-    q, k, v = (torch.randn(1, HEADS, length, head_dim, dtype=kind, requires_grad=True) for _ in range(3))
+    q, k, v = (
+        torch.randn(1, HEADS, length, head_dim, dtype=kind, requires_grad=True) for _ in range(3)
+    )
     gradient = torch.randn(1, HEADS, length, head_dim, dtype=kind)
     forward, backward = [], []
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
@@ -42,16 +45,36 @@ def time_pytorch(length, head_dim, dtype, causal, seconds):
             forward.append(middle - begin)
             backward.append(time.perf_counter() - middle)
     # The first calls warm up.
-    print(json.dumps({"forward": statistics.median(forward[1:]) * 1e3, "backward": statistics.median(backward[1:]) * 1e3}))
+    print(
+        json.dumps(
+            {
+                "forward": statistics.median(forward[1:]) * 1e3,
+                "backward": statistics.median(backward[1:]) * 1e3,
+            }
+        )
+    )
 
 
 def time_ours(bench, length, head_dim, dtype, seconds):
     """{(causal, direction): milliseconds}"""
-    command = [bench, "attention", "--backend", "flash", "--length", str(length), "--head-dim", str(head_dim)]
+    command = [
+        bench,
+        "attention",
+        "--backend",
+        "flash",
+        "--length",
+        str(length),
+        "--head-dim",
+        str(head_dim),
+    ]
     command += ["--heads", str(HEADS), "--dtype", dtype, "--json", "--seconds", str(seconds)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     rows = [json.loads(line) for line in lines]
-    return {("causal" in r["name"], r["name"].split()[-1]): r["ms"] for r in rows if r["name"].startswith("flash")}
+    return {
+        ("causal" in r["name"], r["name"].split()[-1]): r["ms"]
+        for r in rows
+        if r["name"].startswith("flash")
+    }
 
 
 def compare(arguments):
@@ -62,10 +85,22 @@ def compare(arguments):
                 theirs, ours = {}, {}
                 for _ in range(arguments.rounds):
                     for causal in (False, True):
-                        command = [sys.executable, __file__, "--time", str(length), str(head_dim), dtype, str(int(causal))]
-                        for direction, ms in run_json(command + ["--seconds", str(arguments.seconds)]).items():
+                        command = [
+                            sys.executable,
+                            __file__,
+                            "--time",
+                            str(length),
+                            str(head_dim),
+                            dtype,
+                            str(int(causal)),
+                        ]
+                        for direction, ms in run_json(
+                            command + ["--seconds", str(arguments.seconds)]
+                        ).items():
                             theirs.setdefault((causal, direction), []).append(ms)
-                    for key, ms in time_ours(arguments.bench, length, head_dim, dtype, arguments.seconds / 4).items():
+                    for key, ms in time_ours(
+                        arguments.bench, length, head_dim, dtype, arguments.seconds / 4
+                    ).items():
                         ours.setdefault(key, []).append(ms)
                 for causal in (False, True):
                     cells = []
@@ -77,9 +112,13 @@ def compare(arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bench", default="build/bin/bench")
-    parser.add_argument("--lengths", type=lambda text: [int(n) for n in text.split(",")], default=[2048, 8192])
+    parser.add_argument(
+        "--lengths", type=lambda text: [int(n) for n in text.split(",")], default=[2048, 8192]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--time", nargs=4, help=argparse.SUPPRESS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/tokenizers/published*.json: what the golden texts (make_tokenizers.py) and some
-conversations touch of two published tokenizers, and the ids that their own libraries give.
+"""Makes tests/golden/tokenizers/published*.json: what the golden texts (make_tokenizers.py) and
+some conversations touch of two published tokenizers, and the ids that their own libraries give.
 
   pip install tiktoken tokenizers jinja2 h5py openai-whisper dashscope
   tests/golden/make_published.py LLAMA_CPP_SOURCES
@@ -10,8 +10,10 @@ merges that lead to them. So it treats these texts as the whole vocabulary does.
 the whole one and are renumbered: tiktoken's, and for conversations those of Qwen2.5's template.
 
 Both vocabularies may be passed on (tests/golden/tokenizers/NOTICE.md). Llama 3's only with Meta's
-license, so it is compared where its package is installed (tests/interop), and nothing of it is here.
+license, so it is compared where its package is installed (tests/interop), and nothing of it is
+here.
 """
+
 import json
 import pathlib
 import sys
@@ -31,8 +33,11 @@ QWEN = LLAMA_CPP / "models/templates/Qwen-Qwen2.5-7B-Instruct.jinja"
 # Options of tokenizer_json(), the special tokens to keep, and the chat template.
 CUTS = {
     "gpt2": (dict(pre_tokenizer=published.byte_level()), ["<|endoftext|>"], None),
-    "qwen2": (dict(pre_tokenizer=published.split(published.QWEN2), normalizer={"type": "NFC"}),
-              ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "chatml"),
+    "qwen2": (
+        dict(pre_tokenizer=published.split(published.QWEN2), normalizer={"type": "NFC"}),
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        "chatml",
+    ),
 }
 
 
@@ -43,13 +48,17 @@ def cut(whole, texts, special):
     kept.sort(key=whole.ranks.get)
     number = {whole.ranks[token]: i for i, token in enumerate(kept)}
     number.update({whole.special[text]: len(kept) + i for i, text in enumerate(special)})
-    return ({token: number[whole.ranks[token]] for token in kept},
-            {text: number[whole.special[text]] for text in special}, number)
+    return (
+        {token: number[whole.ranks[token]] for token in kept},
+        {text: number[whole.special[text]] for text in special},
+        number,
+    )
 
 
 def reference_ids(whole, texts):
-    encoding = tiktoken.Encoding("whole", pat_str=whole.pattern, mergeable_ranks=whole.ranks,
-                                 special_tokens=whole.special)
+    encoding = tiktoken.Encoding(
+        "whole", pat_str=whole.pattern, mergeable_ranks=whole.ranks, special_tokens=whole.special
+    )
     if whole.normal_form:
         texts = [unicodedata.normalize(whole.normal_form, text) for text in texts]
     return [encoding.encode(text, allowed_special="all") for text in texts]
@@ -69,8 +78,11 @@ def main():
     for name, (options, special, template) in CUTS.items():
         whole = published.tokenizer_of(name)
         ranks, specials, number = cut(whole, touched, special)
-        text = json.dumps(published.tokenizer_json(ranks, specials, **options), ensure_ascii=False,
-                          separators=(",", ":"))
+        text = json.dumps(
+            published.tokenizer_json(ranks, specials, **options),
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
         file = f"published_{name}.json"
         (FOLDER / file).write_text(text + "\n")
         ids = [[number[i] for i in some] for some in reference_ids(whole, texts)]
@@ -82,9 +94,11 @@ def main():
         golden["decoded"][file] = [None if d == t else d for d, t in zip(decoded, texts)]
         if template:
             both = conversations(whole, dialogs)
-            golden["chat"][file] = {"template": template,
-                                    "ids": [[number[i] for i in some] for some, _ in both],
-                                    "mask": [mask for _, mask in both]}
+            golden["chat"][file] = {
+                "template": template,
+                "ids": [[number[i] for i in some] for some, _ in both],
+                "mask": [mask for _, mask in both],
+            }
     text = json.dumps(golden, separators=(",", ":")).replace("]],", "]],\n")
     (FOLDER / "published.json").write_text(text + "\n")
 

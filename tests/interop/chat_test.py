@@ -29,7 +29,10 @@ DIALOGS = [
     ["Who wrote War and Peace?", "Leo Tolstoy."],
     ["Hi", "Hello! How can I help you today?", "Tell me a joke, please. ", " I'd rather not\n\n"],
     ["\t Write `main` in C++.\n", "```cpp\nint main() {\n  return 0;\n}\n```\n\nThat's all."],
-    ["\u00bfQu\u00e9 hora es? \u4f60\u597d \U0001F44D\U0001F3FD", "e\u0301 \u2260 \u00e9; 12345 + 1 = 12346"],
+    [
+        "\u00bfQu\u00e9 hora es? \u4f60\u597d \U0001f44d\U0001f3fd",
+        "e\u0301 \u2260 \u00e9; 12345 + 1 = 12346",
+    ],
     ["1", "2", "3", "4", "5", "6"],
     ["\u00a0no-break\u3000", "\u2003em quad\u2003\x85"],
 ]
@@ -40,8 +43,10 @@ def conversations():
     for system in SYSTEMS:
         for turns in DIALOGS:
             messages = [{"role": "system", "content": system}] if system else []
-            messages += [{"role": ("user", "assistant")[i % 2], "content": text}
-                         for i, text in enumerate(turns)]
+            messages += [
+                {"role": ("user", "assistant")[i % 2], "content": text}
+                for i, text in enumerate(turns)
+            ]
             yield messages
 
 
@@ -68,11 +73,16 @@ def with_chat_format(messages):
 
     def prompt(some):
         return form.encode_dialog_prompt(
-            [RawMessage(role=m["role"], content=m["content"].strip()) for m in some]).tokens
+            [RawMessage(role=m["role"], content=m["content"].strip()) for m in some]
+        ).tokens
 
     header = len(prompt([])) - 1
-    return masked(messages, lambda some: prompt(some)[:-header], prompt,
-                  form.tokenizer.special_tokens["<|eot_id|>"])
+    return masked(
+        messages,
+        lambda some: prompt(some)[:-header],
+        prompt,
+        form.tokenizer.special_tokens["<|eot_id|>"],
+    )
 
 
 def with_template(path, tokenizer, end, begin=""):
@@ -87,9 +97,12 @@ def with_template(path, tokenizer, end, begin=""):
     def encode(text):
         return tokenizer.encode(text, add_special_tokens=False).ids
 
-    return lambda messages: masked(messages, lambda some: encode(render(some, False)),
-                                   lambda some: encode(render(some, True)),
-                                   tokenizer.token_to_id(end))
+    return lambda messages: masked(
+        messages,
+        lambda some: encode(render(some, False)),
+        lambda some: encode(render(some, True)),
+        tokenizer.token_to_id(end),
+    )
 
 
 def without_preamble(text, messages):
@@ -97,8 +110,10 @@ def without_preamble(text, messages):
     message that it and Qwen2.5 write where there is none."""
     start = "<|start_header_id|>system<|end_header_id|>\n\n"
     dates = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
-    qwen = ("<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
-            "assistant.<|im_end|>\n")
+    qwen = (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
+        "assistant.<|im_end|>\n"
+    )
     if messages[0]["role"] == "system":
         return text.replace(dates, "")
     return text.replace(start + dates + "<|eot_id|>", "").replace(qwen, "")
@@ -108,8 +123,22 @@ def here(program, template, tokenizer, dialogs, folder):
     lines = folder / "dialogs.jsonl"
     lines.write_text("".join(json.dumps({"messages": m}) + "\n" for m in dialogs))
     tokens = folder / "dialogs.h5"
-    subprocess.run([program, "--tokenizer", tokenizer, "--template", template, "--val-fraction",
-                    "0", "-o", tokens, lines], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            program,
+            "--tokenizer",
+            tokenizer,
+            "--template",
+            template,
+            "--val-fraction",
+            "0",
+            "-o",
+            tokens,
+            lines,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     with h5py.File(tokens) as file:
         group = file["train"]
         ids, mask = group["tokens"][:].tolist(), group["loss_mask"][:].tolist()
@@ -148,8 +177,11 @@ class Test:
             self.check("llama3: ChatFormat", ours, with_chat_format)
         if self.templates:
             there = Tokenizer.from_str(tokenizer.text)
-            self.check(f"{template}: {published}", ours, with_template(
-                self.templates / f"{published}.jinja", there, end, begin))
+            self.check(
+                f"{template}: {published}",
+                ours,
+                with_template(self.templates / f"{published}.jinja", there, end, begin),
+            )
 
 
 def main():
@@ -159,8 +191,13 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         test = Test(arguments, pathlib.Path(folder))
-        test.check_all("llama3", "llama3", "<|eot_id|>", "<|begin_of_text|>",
-                       "meta-llama-Llama-3.1-8B-Instruct")
+        test.check_all(
+            "llama3",
+            "llama3",
+            "<|eot_id|>",
+            "<|begin_of_text|>",
+            "meta-llama-Llama-3.1-8B-Instruct",
+        )
         test.check_all("qwen2", "chatml", "<|im_end|>", "", "Qwen-Qwen2.5-7B-Instruct")
     if not test.compared:
         print("skipped: neither a published vocabulary nor --llama-cpp")

@@ -22,17 +22,32 @@ try:
     import numpy as np
     import torch
     import transformers
-    from transformers import (AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config,
-                              Qwen3Config)
+    from transformers import (
+        AutoModelForCausalLM,
+        LlamaConfig,
+        MistralConfig,
+        Qwen2Config,
+        Qwen3Config,
+    )
 except ImportError as error:
     print(f"skipped: {error}; pip install torch transformers safetensors gguf")
     sys.exit(SKIPPED)
 
 TOKENS = 48
-SIZES = dict(vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
-             num_attention_heads=8, num_key_value_heads=2, head_dim=16,
-             max_position_embeddings=64, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
-             pad_token_id=None)
+SIZES = dict(
+    vocab_size=96,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=8,
+    num_key_value_heads=2,
+    head_dim=16,
+    max_position_embeddings=64,
+    rms_norm_eps=1e-5,
+    bos_token_id=1,
+    eos_token_id=2,
+    pad_token_id=None,
+)
 # An angle of position p is off by p 2^-23 in f32, for the query and for the key (transformers
 # computes it in f32); no other rounding of these small models is as large.
 ROUNDING = 2 * TOKENS * 2.0**-23
@@ -45,19 +60,38 @@ def rope(kind, **keys):
 CASES = dict(
     llama_untied=(LlamaConfig, {}),
     llama_tied=(LlamaConfig, dict(tie_word_embeddings=True)),
-    smollm2=(LlamaConfig, dict(num_attention_heads=9, num_key_value_heads=3, head_dim=32,
-                               hidden_size=288, tie_word_embeddings=True)),
+    smollm2=(
+        LlamaConfig,
+        dict(
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            head_dim=32,
+            hidden_size=288,
+            tie_word_embeddings=True,
+        ),
+    ),
     llama_linear=(LlamaConfig, rope("linear", factor=4.0)),
     llama_yarn=(LlamaConfig, rope("yarn", factor=4.0, original_max_position_embeddings=16)),
-    llama_llama3=(LlamaConfig, rope("llama3", factor=8.0, original_max_position_embeddings=16,
-                                    low_freq_factor=1.0, high_freq_factor=4.0)),
+    llama_llama3=(
+        LlamaConfig,
+        rope(
+            "llama3",
+            factor=8.0,
+            original_max_position_embeddings=16,
+            low_freq_factor=1.0,
+            high_freq_factor=4.0,
+        ),
+    ),
     mistral=(MistralConfig, dict(sliding_window=10)),
     qwen2=(Qwen2Config, dict(head_dim=8, tie_word_embeddings=True)),
-    qwen2_window=(Qwen2Config, dict(head_dim=8, use_sliding_window=True, sliding_window=10,
-                                    max_window_layers=0)),
+    qwen2_window=(
+        Qwen2Config,
+        dict(head_dim=8, use_sliding_window=True, sliding_window=10, max_window_layers=0),
+    ),
     qwen3=(Qwen3Config, dict(head_dim=128)),
 )
-# transformers' reader of GGUF needs accelerate. It passes over windows, scaling and Qwen's head_dim.
+# transformers' reader of GGUF needs accelerate. It passes over windows, scaling and Qwen's
+# head_dim.
 GGUF_READ_BACK = ["llama_untied", "llama_tied", "smollm2", "qwen2", "qwen3"]
 
 
@@ -71,8 +105,9 @@ def logits_there(model):
 
 
 def load_there(folder, **options):
-    model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
-                                                       output_loading_info=True, **options)
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, **options
+    )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not info[kind], f"{folder}: {kind} {info[kind]}"
     return model.eval()
@@ -102,8 +137,12 @@ class Interop:
         self.programs, self.logits, self.folder = programs, logits, folder
 
     def convert(self, source, target, *options):
-        subprocess.run([self.programs / "convert-checkpoint", source, target, *options],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [self.programs / "convert-checkpoint", source, target, *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         return target
 
     def logits_here(self, path):
@@ -134,8 +173,10 @@ class Interop:
 def check_tensors(file, dtype):
     """Shapes, types, and quantized values that gguf's own quantization gives too."""
     reader = gguf.GGUFReader(file)
-    exact = {tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type) for tensor in
-             gguf.GGUFReader(str(file).replace(dtype, "f32")).tensors}
+    exact = {
+        tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type)
+        for tensor in gguf.GGUFReader(str(file).replace(dtype, "f32")).tensors
+    }
     kinds = {kind.name.lower(): kind for kind in gguf.GGMLQuantizationType}
     for tensor in reader.tensors:
         kind = kinds["f32" if len(tensor.shape) == 1 else dtype]
@@ -151,15 +192,19 @@ def check_metadata(file, model):
     fields = gguf.GGUFReader(file).fields
     architecture = fields["general.architecture"].contents()
     assert architecture == config.model_type.replace("mistral", "llama"), architecture
-    expected = {"block_count": config.num_hidden_layers, "embedding_length": config.hidden_size,
-                "feed_forward_length": config.intermediate_size,
-                "context_length": config.max_position_embeddings,
-                "attention.head_count": config.num_attention_heads,
-                "attention.head_count_kv": config.num_key_value_heads,
-                "attention.key_length": config.head_dim, "rope.dimension_count": config.head_dim,
-                "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
-                "rope.freq_base": config.rope_parameters["rope_theta"],
-                "vocab_size": config.vocab_size}
+    expected = {
+        "block_count": config.num_hidden_layers,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "context_length": config.max_position_embeddings,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.key_length": config.head_dim,
+        "rope.dimension_count": config.head_dim,
+        "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
+        "rope.freq_base": config.rope_parameters["rope_theta"],
+        "vocab_size": config.vocab_size,
+    }
     for key, value in expected.items():
         stored = fields[f"{architecture}.{key}"].contents()
         assert np.float32(stored) == np.float32(value), (key, stored, value)
@@ -176,8 +221,9 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        interop = Interop(arguments.programs.resolve(), arguments.logits.resolve(),
-                          pathlib.Path(folder))
+        interop = Interop(
+            arguments.programs.resolve(), arguments.logits.resolve(), pathlib.Path(folder)
+        )
         for seed, (name, (config_class, settings)) in enumerate(CASES.items()):
             print(name, flush=True)
             model = make_model(config_class, settings, seed)

@@ -23,8 +23,17 @@ except ImportError as error:
     sys.exit(interop_test.SKIPPED)
 
 GOLDEN = tokenizers_test.GOLDEN.parent
-TOKENIZERS = ["gpt2.json", "llama3.json", "qwen2.json", "smollm2.json", "published_gpt2.json",
-              "published_qwen2.json", "llama2.json", "sp_bpe.model", "sp_unigram.model"]
+TOKENIZERS = [
+    "gpt2.json",
+    "llama3.json",
+    "qwen2.json",
+    "smollm2.json",
+    "published_gpt2.json",
+    "published_qwen2.json",
+    "llama2.json",
+    "sp_bpe.model",
+    "sp_unigram.model",
+]
 # It has no window for these architectures, whatever the file says.
 NO_WINDOW = dict(sliding_window=None, use_sliding_window=False)
 # llama.cpp rounds the inputs of a product of matrices to the type that goes with the weights': this
@@ -41,24 +50,39 @@ def bound(dtype):
 
 
 def load(file, **options):
-    return llama_cpp.Llama(str(file), n_ctx=64, n_threads=1, n_threads_batch=1, type_k=0, type_v=0,
-                           logits_all=True, verbose=False, **options)
+    return llama_cpp.Llama(
+        str(file),
+        n_ctx=64,
+        n_threads=1,
+        n_threads_batch=1,
+        type_k=0,
+        type_v=0,
+        logits_all=True,
+        verbose=False,
+        **options,
+    )
 
 
 def logits_there(file):
     model = load(file)
     model.eval(interop_test.tokens_of(interop_test.SIZES["vocab_size"])[0].tolist())
-    return np.array(model.scores[:interop_test.TOKENS])
+    return np.array(model.scores[: interop_test.TOKENS])
 
 
 def check_logits(interop, name):
     """Returns how many types differ by more than rounding."""
     wrong = 0
     for dtype in ROUNDING:
-        file = interop.convert(interop.folder / name, interop.folder / f"{name}-{dtype}.gguf",
-                               "--to", "gguf", "--dtype", dtype)
+        file = interop.convert(
+            interop.folder / name,
+            interop.folder / f"{name}-{dtype}.gguf",
+            "--to",
+            "gguf",
+            "--dtype",
+            dtype,
+        )
         ours, theirs = interop.logits_here(file), logits_there(file)
-        difference = np.sqrt(np.mean((ours - theirs)**2) / np.mean(theirs**2))
+        difference = np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(theirs**2))
         print(f"  {dtype:6} {difference:.1e} (at most {bound(dtype):.1e})", flush=True)
         wrong += int(difference > bound(dtype))
     return wrong
@@ -88,14 +112,16 @@ def check_tokenizer(interop, name, program):
     """A small model with the tokenizer; returns how many texts have other ids there."""
     source = GOLDEN / name
     folder = interop.folder / f"with-{name}"
-    model = interop_test.make_model(interop_test.LlamaConfig,
-                                    dict(vocab_size=vocabulary_size(source)), seed=0)
+    model = interop_test.make_model(
+        interop_test.LlamaConfig, dict(vocab_size=vocabulary_size(source)), seed=0
+    )
     model.save_pretrained(folder)
     (folder / f"tokenizer{source.suffix}").write_bytes(source.read_bytes())
     file = interop.convert(folder, interop.folder / f"with-{name}.gguf", "--to", "gguf")
     there = load(file, vocab_only=True)
-    texts = [t for t in json.loads(tokenizers_test.GOLDEN.read_text())["texts"]
-             if comparable(t, name)]
+    texts = [
+        t for t in json.loads(tokenizers_test.GOLDEN.read_text())["texts"] if comparable(t, name)
+    ]
     special = source.suffix == ".json"  # sentencepiece never takes text for special tokens
     theirs = [there.tokenize(t.encode(), add_bos=False, special=special) for t in texts]
     ours = [ids for ids, _ in tokenizers_test.here(program, source, [t.encode() for t in texts])]
@@ -107,8 +133,9 @@ def check_tokenizer(interop, name, program):
 def vocabulary_size(path):
     if path.suffix == ".json":
         state = json.loads(path.read_text())
-        return 1 + max([*state["model"]["vocab"].values(),
-                        *(token["id"] for token in state["added_tokens"])])
+        return 1 + max(
+            [*state["model"]["vocab"].values(), *(token["id"] for token in state["added_tokens"])]
+        )
     return len(sentencepiece.SentencePieceProcessor(model_file=str(path)))
 
 
@@ -119,10 +146,12 @@ def main():
     parser.add_argument("--tokens", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        interop = interop_test.Interop(arguments.programs.resolve(), arguments.logits.resolve(),
-                                       pathlib.Path(folder))
-        wrong = sum(check_tokenizer(interop, name, arguments.tokens.resolve())
-                    for name in TOKENIZERS)
+        interop = interop_test.Interop(
+            arguments.programs.resolve(), arguments.logits.resolve(), pathlib.Path(folder)
+        )
+        wrong = sum(
+            check_tokenizer(interop, name, arguments.tokens.resolve()) for name in TOKENIZERS
+        )
         wrong += check_models(interop)
     sys.exit(wrong > 0)
 

@@ -13,15 +13,24 @@ import json
 import pathlib
 
 GPT2 = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-LLAMA4 = "|".join([
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
+LLAMA4 = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
 
 
 def package_file(package, path):
@@ -53,7 +62,7 @@ def last_merge(token, ranks):
         rank, at = min(pairs)
         if rank >= ranks[token]:
             return None
-        parts[at:at + 2] = [parts[at] + parts[at + 1]]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return tuple(parts)
 
 
@@ -72,23 +81,50 @@ def merges_of(ranks, all_splits):
 
 
 def added_token(number, content):
-    return {"id": number, "content": content, "single_word": False, "lstrip": False,
-            "rstrip": False, "normalized": False, "special": True}
+    return {
+        "id": number,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
 
 
 def byte_level(add_prefix_space=False, use_regex=True):
-    return {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": True,
-            "use_regex": use_regex}
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": add_prefix_space,
+        "trim_offsets": True,
+        "use_regex": use_regex,
+    }
 
 
 def split(pattern):
-    return {"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
-        byte_level(use_regex=False)]}
+    return {
+        "type": "Sequence",
+        "pretokenizers": [
+            {
+                "type": "Split",
+                "pattern": {"Regex": pattern},
+                "behavior": "Isolated",
+                "invert": False,
+            },
+            byte_level(use_regex=False),
+        ],
+    }
 
 
-def tokenizer_json(ranks, special, pre_tokenizer, normalizer=None, begin=None, all_splits=False,
-                   ignore_merges=False):
+def tokenizer_json(
+    ranks,
+    special,
+    pre_tokenizer,
+    normalizer=None,
+    begin=None,
+    all_splits=False,
+    ignore_merges=False,
+):
     alphabet = byte_alphabet()
 
     def spelled(token):
@@ -96,30 +132,58 @@ def tokenizer_json(ranks, special, pre_tokenizer, normalizer=None, begin=None, a
 
     processor = byte_level()
     if begin:
-        template = {"type": "TemplateProcessing",
-                    "single": [{"SpecialToken": {"id": begin, "type_id": 0}},
-                               {"Sequence": {"id": "A", "type_id": 0}}],
-                    "pair": [{"Sequence": {"id": "A", "type_id": 0}},
-                             {"Sequence": {"id": "B", "type_id": 1}}],
-                    "special_tokens": {begin: {"id": begin, "ids": [special[begin]],
-                                               "tokens": [begin]}}}
+        template = {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": begin, "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
+            "special_tokens": {begin: {"id": begin, "ids": [special[begin]], "tokens": [begin]}},
+        }
         processor = {"type": "Sequence", "processors": [processor, template]}
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-             "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-             "ignore_merges": ignore_merges, "vocab": {spelled(t): r for t, r in ranks.items()},
-             "merges": [[spelled(left), spelled(right)]
-                        for left, right in merges_of(ranks, all_splits)]}
-    return {"version": "1.0", "truncation": None, "padding": None,
-            "added_tokens": [added_token(number, text) for text, number in special.items()],
-            "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": processor,
-            "decoder": byte_level(), "model": model}
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": ignore_merges,
+        "vocab": {spelled(t): r for t, r in ranks.items()},
+        "merges": [[spelled(left), spelled(right)] for left, right in merges_of(ranks, all_splits)],
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added_token(number, text) for text, number in special.items()],
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": processor,
+        "decoder": byte_level(),
+        "model": model,
+    }
 
 
 def llama3_special(first):
-    names = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
-             "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>",
-             "<|reserved_special_token_2|>", "<|start_header_id|>", "<|end_header_id|>",
-             "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"]
+    names = [
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<|reserved_special_token_0|>",
+        "<|reserved_special_token_1|>",
+        "<|finetune_right_pad_id|>",
+        "<|reserved_special_token_2|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eom_id|>",
+        "<|eot_id|>",
+        "<|python_tag|>",
+    ]
     names += [f"<|reserved_special_token_{i}|>" for i in range(3, 256 - len(names) + 3)]
     return {name: first + i for i, name in enumerate(names)}
 
@@ -146,18 +210,46 @@ def named(*names):
 
 # By name: package, file in it, and what makes the Published of the file.
 TOKENIZERS = {
-    "gpt2": ("whisper", "assets/gpt2.tiktoken", lambda path: from_ranks(
-        path, GPT2, named("<|endoftext|>"), pre_tokenizer=byte_level())),
-    "llama3": ("llama_models", "llama3/tokenizer.model", lambda path: from_ranks(
-        path, LLAMA3, llama3_special, begin="<|begin_of_text|>", all_splits=True,
-        ignore_merges=True)),
-    "qwen2": ("dashscope", "resources/qwen.tiktoken", lambda path: from_ranks(
-        path, QWEN2, named("<|endoftext|>", "<|im_start|>", "<|im_end|>"), {"type": "NFC"})),
-    "llama4": ("llama_models", "llama4/tokenizer.model", lambda path: from_ranks(
-        path, LLAMA4, named("<|begin_of_text|>", "<|end_of_text|>"), all_splits=True,
-        ignore_merges=True)),
-    "deepseek": ("litellm", "litellm_core_utils/tokenizers/deepseek_tokenizer.json",
-                 lambda path: Published(path.read_text())),
+    "gpt2": (
+        "whisper",
+        "assets/gpt2.tiktoken",
+        lambda path: from_ranks(path, GPT2, named("<|endoftext|>"), pre_tokenizer=byte_level()),
+    ),
+    "llama3": (
+        "llama_models",
+        "llama3/tokenizer.model",
+        lambda path: from_ranks(
+            path,
+            LLAMA3,
+            llama3_special,
+            begin="<|begin_of_text|>",
+            all_splits=True,
+            ignore_merges=True,
+        ),
+    ),
+    "qwen2": (
+        "dashscope",
+        "resources/qwen.tiktoken",
+        lambda path: from_ranks(
+            path, QWEN2, named("<|endoftext|>", "<|im_start|>", "<|im_end|>"), {"type": "NFC"}
+        ),
+    ),
+    "llama4": (
+        "llama_models",
+        "llama4/tokenizer.model",
+        lambda path: from_ranks(
+            path,
+            LLAMA4,
+            named("<|begin_of_text|>", "<|end_of_text|>"),
+            all_splits=True,
+            ignore_merges=True,
+        ),
+    ),
+    "deepseek": (
+        "litellm",
+        "litellm_core_utils/tokenizers/deepseek_tokenizer.json",
+        lambda path: Published(path.read_text()),
+    ),
 }
 # SentencePiece models.
 MODELS = {
@@ -176,14 +268,22 @@ def starcoder(llama_cpp):
     import gguf
 
     fields = gguf.GGUFReader(path).fields
-    tokens, merges, kinds = (fields[f"tokenizer.ggml.{key}"].contents()
-                             for key in ("tokens", "merges", "token_type"))
-    state = tokenizer_json({}, {}, {"type": "Sequence", "pretokenizers": [
-        {"type": "Digits", "individual_digits": True}, byte_level()]})
+    tokens, merges, kinds = (
+        fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "merges", "token_type")
+    )
+    state = tokenizer_json(
+        {},
+        {},
+        {
+            "type": "Sequence",
+            "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level()],
+        },
+    )
     state["model"]["vocab"] = {token: i for i, token in enumerate(tokens)}
     state["model"]["merges"] = merges
-    state["added_tokens"] = [added_token(i, tokens[i]) for i, kind in enumerate(kinds)
-                             if kind == gguf.TokenType.CONTROL]
+    state["added_tokens"] = [
+        added_token(i, tokens[i]) for i, kind in enumerate(kinds) if kind == gguf.TokenType.CONTROL
+    ]
     return Published(json.dumps(state, ensure_ascii=False))
 
 

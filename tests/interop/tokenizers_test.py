@@ -37,15 +37,44 @@ except ImportError:
     sentencepiece = None
 
 CONTRACTIONS = ["'s", "'T", "'re", "'VE", "'m", "'lL", "'d", "'x", "'", "''s", "\u2019s", "'\u017f"]
-SEPARATORS = [" ", "  ", "   ", "\t", "\n", "\n\n", " \n", "\n ", "\r\n", "\r", "\u00a0", "\u3000",
-              "\u2028", "\x85", "\x0b", "\x1c", "\u200b", "\u180e", "\ufeff"]
-EMOJI = ["\U0001F600", "\U0001F468\u200D\U0001F469\u200D\U0001F467", "\U0001F44D\U0001F3FD",
-         "\u2764\uFE0F", "1\uFE0F\u20E3", "\U0001F1E9\U0001F1EA", "\u200d", "\ufe0f"]
-WORDS = ("the of and Hello WORLD camelCase snake_case don't Gru\u00df na\u00efve e\u0301te\u0301 "
-         "\u4f60\u597d \u4e16\u754c \u043f\u0440\u0438\u0432\u0435\u0442 \u0645\u0631\u062d\u0628\u0627 "
-         "\u0928\u092e\u0938\u094d\u0924\u0947 \ud55c\uad6d\uc5b4 \u1112\u1161\u11ab int main() {} "
-         "return 0; == != ... --- https://a.b/c?d=e&f <div> </div> x1y22z333 3.14159 1,000,000 0xFF "
-         "\u00bd \u00b2 \u0663\u0664 \u216b \u0130 \ufb01 \u212b \u0958 \u0344").split()
+SEPARATORS = [
+    " ",
+    "  ",
+    "   ",
+    "\t",
+    "\n",
+    "\n\n",
+    " \n",
+    "\n ",
+    "\r\n",
+    "\r",
+    "\u00a0",
+    "\u3000",
+    "\u2028",
+    "\x85",
+    "\x0b",
+    "\x1c",
+    "\u200b",
+    "\u180e",
+    "\ufeff",
+]
+EMOJI = [
+    "\U0001f600",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f44d\U0001f3fd",
+    "\u2764\ufe0f",
+    "1\ufe0f\u20e3",
+    "\U0001f1e9\U0001f1ea",
+    "\u200d",
+    "\ufe0f",
+]
+WORDS = (
+    "the of and Hello WORLD camelCase snake_case don't Gru\u00df na\u00efve e\u0301te\u0301 "
+    "\u4f60\u597d \u4e16\u754c \u043f\u0440\u0438\u0432\u0435\u0442 \u0645\u0631\u062d\u0628\u0627 "
+    "\u0928\u092e\u0938\u094d\u0924\u0947 \ud55c\uad6d\uc5b4 \u1112\u1161\u11ab int main() {} "
+    "return 0; == != ... --- https://a.b/c?d=e&f <div> </div> x1y22z333 3.14159 1,000,000 0xFF "
+    "\u00bd \u00b2 \u0663\u0664 \u216b \u0130 \ufb01 \u212b \u0958 \u0344"
+).split()
 
 
 def characters_by_category():
@@ -61,13 +90,19 @@ def characters_by_category():
 def random_strings(count, seed):
     dice = random.Random(seed)
     categories = characters_by_category()
-    kinds = [lambda: dice.choice(dice.choice(categories)), lambda: dice.choice(SEPARATORS),
-             lambda: dice.choice(WORDS), lambda: " " + dice.choice(WORDS),
-             lambda: dice.choice(CONTRACTIONS), lambda: dice.choice(EMOJI),
-             lambda: str(dice.randrange(10**dice.randrange(1, 12))),
-             lambda: chr(dice.randrange(128)), lambda: chr(dice.randrange(32, 127)),
-             lambda: dice.choice("\u0301\u0308\u0323\u093c\u3099\u1161\u11a8"),
-             lambda: dice.choice(SEPARATORS + [".", "=", "a", "\u4e00"]) * dice.randrange(1, 90)]
+    kinds = [
+        lambda: dice.choice(dice.choice(categories)),
+        lambda: dice.choice(SEPARATORS),
+        lambda: dice.choice(WORDS),
+        lambda: " " + dice.choice(WORDS),
+        lambda: dice.choice(CONTRACTIONS),
+        lambda: dice.choice(EMOJI),
+        lambda: str(dice.randrange(10 ** dice.randrange(1, 12))),
+        lambda: chr(dice.randrange(128)),
+        lambda: chr(dice.randrange(32, 127)),
+        lambda: dice.choice("\u0301\u0308\u0323\u093c\u3099\u1161\u11a8"),
+        lambda: dice.choice(SEPARATORS + [".", "=", "a", "\u4e00"]) * dice.randrange(1, 90),
+    ]
     for _ in range(count):
         some = dice.sample(kinds, dice.randrange(1, 5))  # a string of few kinds, or of many
         yield "".join(dice.choice(some)() for _ in range(dice.choice([2, 5, 12, 40])))
@@ -93,11 +128,11 @@ def here(program, tokenizer, documents):
     out = subprocess.run([program, tokenizer], input=data, check=True, capture_output=True).stdout
     results, at = [], 0
     while at < len(out):
-        count, = struct.unpack_from("<I", out, at)
+        (count,) = struct.unpack_from("<I", out, at)
         ids = list(struct.unpack_from(f"<{count}I", out, at + 4))
         at += 4 + 4 * count
-        size, = struct.unpack_from("<I", out, at)
-        results.append((ids, out[at + 4:at + 4 + size]))
+        (size,) = struct.unpack_from("<I", out, at)
+        results.append((ids, out[at + 4 : at + 4 + size]))
         at += 4 + size
     assert len(results) == len(documents)
     return results
@@ -111,11 +146,16 @@ class Comparison:
         wrong = [i for i in range(len(texts)) if ours[i] != theirs[i]]
         self.differences += len(wrong)
         megabytes = sum(len(t.encode()) for t in texts) / 1e6
-        print(f"{name:10} {reference:14} {len(texts):7} texts, {megabytes:6.1f} MB: "
-              f"{len(wrong)} differ", flush=True)
+        print(
+            f"{name:10} {reference:14} {len(texts):7} texts, {megabytes:6.1f} MB: "
+            f"{len(wrong)} differ",
+            flush=True,
+        )
         for i in sorted(wrong, key=lambda i: len(texts[i]))[:10]:
-            print(f"    {texts[i][:200]!r}\n      ours   {str(ours[i])[:300]}\n"
-                  f"      theirs {str(theirs[i])[:300]}")
+            print(
+                f"    {texts[i][:200]!r}\n      ours   {str(ours[i])[:300]}\n"
+                f"      theirs {str(theirs[i])[:300]}"
+            )
 
 
 def same_normal_form(tokenizer, there):
@@ -136,13 +176,18 @@ def check_library(compare, name, tokenizer, texts, results):
     theirs = [e.ids for e in there.encode_batch(texts, add_special_tokens=False)]
     compare.check(name, "tokenizers", texts, [ids for ids, _ in results], theirs)
     decoded = there.decode_batch(theirs, skip_special_tokens=True)
-    compare.check(name, "its decoding", texts,
-                  [text.decode(errors="replace") for _, text in results], decoded)
+    compare.check(
+        name, "its decoding", texts, [text.decode(errors="replace") for _, text in results], decoded
+    )
 
 
 def check_tiktoken(compare, name, tokenizer, texts, results):
-    encoding = tiktoken.Encoding(name, pat_str=tokenizer.pattern, mergeable_ranks=tokenizer.ranks,
-                                 special_tokens=tokenizer.special)
+    encoding = tiktoken.Encoding(
+        name,
+        pat_str=tokenizer.pattern,
+        mergeable_ranks=tokenizer.ranks,
+        special_tokens=tokenizer.special,
+    )
     form = tokenizer.normal_form
     normal = [unicodedata.normalize(form, text) for text in texts] if form else texts
     theirs = [encoding.encode(text, allowed_special="all") for text in normal]
@@ -154,8 +199,13 @@ def check_sentencepiece(compare, name, model, texts, program):
     results = here(program, model, [text.encode() for text in texts])
     theirs = processor.encode(texts)
     compare.check(name, "sentencepiece", texts, [ids for ids, _ in results], theirs)
-    compare.check(name, "its decoding", texts,
-                  [text.decode(errors="replace") for _, text in results], processor.decode(theirs))
+    compare.check(
+        name,
+        "its decoding",
+        texts,
+        [text.decode(errors="replace") for _, text in results],
+        processor.decode(theirs),
+    )
 
 
 def check_llama_cpp(compare, name, vocabulary, file, program):
@@ -169,8 +219,9 @@ def check_llama_cpp(compare, name, vocabulary, file, program):
 
 
 # What llama.cpp calls them.
-LLAMA_CPP = dict(gpt2="gpt-2", llama3="llama-bpe", qwen2="qwen2", starcoder="starcoder",
-                 llama2="llama-spm")
+LLAMA_CPP = dict(
+    gpt2="gpt-2", llama3="llama-bpe", qwen2="qwen2", starcoder="starcoder", llama2="llama-spm"
+)
 
 
 class Test:
@@ -200,8 +251,9 @@ class Test:
 
 
 def run(test, arguments):
-    tokenizers = {name: published_tokenizers.tokenizer_of(name)
-                  for name in published_tokenizers.TOKENIZERS}
+    tokenizers = {
+        name: published_tokenizers.tokenizer_of(name) for name in published_tokenizers.TOKENIZERS
+    }
     models = {name: published_tokenizers.model_of(name) for name in published_tokenizers.MODELS}
     if arguments.llama_cpp:
         tokenizers["starcoder"] = published_tokenizers.starcoder(arguments.llama_cpp)
@@ -221,8 +273,13 @@ def run(test, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=pathlib.Path, required=True, help="the program")
-    parser.add_argument("--text", type=pathlib.Path, action="append", default=[],
-                        help="a file to compare as one document")
+    parser.add_argument(
+        "--text",
+        type=pathlib.Path,
+        action="append",
+        default=[],
+        help="a file to compare as one document",
+    )
     parser.add_argument("--strings", type=int, default=5_000, help="how many random ones")
     parser.add_argument("--llama-cpp", type=pathlib.Path)
     parser.add_argument("--llama2", type=pathlib.Path, help="Llama 2's tokenizer.model")

@@ -13,30 +13,41 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config,
-                          Qwen3Config)
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 FOLDER = pathlib.Path(__file__).parent
 TOKENS = 32
-SIZES = dict(vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-             num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-             max_position_embeddings=64, initializer_range=0.3, rms_norm_eps=1e-5)
+SIZES = dict(
+    vocab_size=32,
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    max_position_embeddings=64,
+    initializer_range=0.3,
+    rms_norm_eps=1e-5,
+)
 
 
 def rope(kind, **keys):
     return dict(rope_parameters=dict(rope_type=kind, rope_theta=100.0, **keys))
 
 
-LLAMA3 = rope("llama3", factor=4.0, original_max_position_embeddings=16, low_freq_factor=1.0,
-              high_freq_factor=4.0)
+LLAMA3 = rope(
+    "llama3",
+    factor=4.0,
+    original_max_position_embeddings=16,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+)
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=8.0, beta_slow=1.0)
 CASES = dict(
     llama=(LlamaConfig, torch.float32, dict(num_attention_heads=2, num_key_value_heads=1)),
-    llama_tied=(LlamaConfig, torch.bfloat16,
-                dict(num_attention_heads=2, tie_word_embeddings=True)),
+    llama_tied=(LlamaConfig, torch.bfloat16, dict(num_attention_heads=2, tie_word_embeddings=True)),
     llama_linear=(LlamaConfig, torch.float16, rope("linear", factor=4.0)),
-    llama_yarn=(LlamaConfig, torch.bfloat16,
-                dict(hidden_size=32, intermediate_size=32, **YARN)),
+    llama_yarn=(LlamaConfig, torch.bfloat16, dict(hidden_size=32, intermediate_size=32, **YARN)),
     llama_llama3=(LlamaConfig, torch.bfloat16, LLAMA3),
     mistral=(MistralConfig, torch.bfloat16, dict(sliding_window=6)),
     qwen2=(Qwen2Config, torch.bfloat16, dict(tie_word_embeddings=True)),
