@@ -53,10 +53,11 @@ function(tessera_nvcc_objects name files)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE TESSERA_GPU_DEVICE=::tessera::Device::cuda)
   target_compile_options(${name} PRIVATE ${TESSERA_NVCC_FLAGS} ${ARGN})
-  set(gate ${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh)
+  # Without a launcher of the user's the list has no second, empty element.
+  set(launcher ${PROJECT_SOURCE_DIR}/cmake/nvcc_gate.sh ${CMAKE_CUDA_COMPILER_LAUNCHER})
   set_target_properties(${name} PROPERTIES
     CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF CUDA_ARCHITECTURES OFF
-    CUDA_COMPILER_LAUNCHER "${gate};${CMAKE_CUDA_COMPILER_LAUNCHER}")
+    CUDA_COMPILER_LAUNCHER "${launcher}")
 endfunction()
 
 function(tessera_gpu_sources name)
