@@ -3,6 +3,8 @@
 #include <limits>
 #include <map>
 
+#include "kernels/elementwise/kernel.h"
+
 namespace tessera {
 namespace {
 
@@ -58,8 +60,11 @@ class Attention {
   CudnnTensor keys_transposed(Id id, const CudnnShape::Strides& x) const {
     return g.tensor(id, half, transposed(k_dims), transposed(strides(x, s.keys)));
   }
-  CudnnTensor lse() const {  // ours is [heads, tokens]
-    return g.tensor(kLse, f32, row_dims, {s.queries, s.batch * s.queries, 1, 1});
+  // Forward writes ours, [heads, tokens]. Backward reads a packed copy: before cuDNN 9.26 its
+  // kernels for other GPUs than Hopper pass over these strides (cudnn-frontend, pull request 304).
+  CudnnTensor lse() const {
+    const CudnnDims ours{s.queries, s.batch * s.queries, 1, 1};
+    return g.tensor(kLse, f32, row_dims, s.backward ? packed(row_dims) : ours);
   }
   CudnnTensor scores() const { return g.virtual_tensor(f32, score_dims); }
   CudnnTensor rows() const { return g.virtual_tensor(f32, row_dims); }
@@ -239,6 +244,18 @@ void run(Context& ctx, const CudnnShape& shape, const AttentionProblem& problem,
   plan.run(handle, pointers, scratch.raw());
 }
 
+// [heads, tokens] as [segments, heads, queries].
+Tensor packed_lse(Context& ctx, const Tensor& lse, const AttentionProblem& p) {
+  if (p.segments == 1) return lse;
+  const Tensor copy =
+      ctx.empty({p.segments * p.q_heads, p.max_q}, DType::f32, MemoryTag::workspace);
+  for (int64_t i = 0; i < p.segments; ++i) {
+    convert(ctx, copy.slice(0, i * p.q_heads, (i + 1) * p.q_heads),
+            lse.slice(1, i * p.max_q, (i + 1) * p.max_q));
+  }
+  return copy;
+}
+
 void check_problem(const Context& ctx, const AttentionProblem& p, const AttentionHeadTerms& terms) {
   check(ctx.target() == Device::cuda,
         "attention: backend cudnn runs on cuda, not on {}; use flash or standard there",
@@ -304,6 +321,7 @@ void cudnn_forward(Context& ctx, const AttentionForwardArgs& args, const Attenti
 }
 
 void cudnn_backward(Context& ctx, const AttentionBackwardArgs& args, const AttentionProblem& p) {
+  const Tensor lse = packed_lse(ctx, args.lse, p);
   const Tensor delta =
       ctx.empty({p.segments, p.q_heads, p.max_q}, DType::f32, MemoryTag::workspace);
   const int64_t summed = p.deterministic ? 0 : p.q_tokens * p.q_heads * p.head_dim;
@@ -321,7 +339,7 @@ void cudnn_backward(Context& ctx, const AttentionBackwardArgs& args, const Atten
        {kK, args.k.raw()},
        {kV, args.v.raw()},
        {kO, args.o.raw()},
-       {kLse, const_cast<std::byte*>(args.lse.raw())},
+       {kLse, const_cast<std::byte*>(lse.raw())},
        {kGradO, args.d_o.raw()},
        {kGradQ, args.dq.raw()},
        {kGradK, args.dk.raw()},
