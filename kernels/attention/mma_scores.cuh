@@ -47,6 +47,7 @@ template <class S, bool kExtras>
 struct ScoreTerms {
   using T = Wide<S>;
   T scale, softcap, slope;
+  T inner;  // softcap * tanh(inner * product): division is dear
   int diagonal;
 
   __device__ ScoreTerms(const AttentionProblem& p, const AttentionExtras& extras, const Band& band,
@@ -54,6 +55,7 @@ struct ScoreTerms {
       : scale(T(p.scale)),
         softcap(T(p.softcap)),
         slope(kExtras && extras.alibi_slopes ? T(extras.alibi_slopes[head]) : T(0)),
+        inner(p.softcap > 0 ? T(p.scale / p.softcap) : T(0)),
         diagonal(band.keys - band.queries) {}
 
   struct Score {
@@ -64,7 +66,7 @@ struct ScoreTerms {
     T score = scale * product, derivative = 1;
     if constexpr (kExtras) {
       if (softcap > 0) {
-        const T t = tanh_for<S>(score / softcap);
+        const T t = tanh_for<S>(inner * product);
         score = softcap * t;
         derivative = fma(-t, t, T(1));
       }
@@ -77,9 +79,10 @@ struct ScoreTerms {
   // problem does not ask for costs one look a tile.
   template <class Sums>
   __device__ void apply(Sums& products, int query, int key) const {
-    products.each([&](T& x, int, int, int, int) { x *= scale; });
     if (softcap > 0) {
-      products.each([&](T& x, int, int, int, int) { x = softcap * tanh_for<S>(x / softcap); });
+      products.each([&](T& x, int, int, int, int) { x = softcap * tanh_for<S>(inner * x); });
+    } else {
+      products.each([&](T& x, int, int, int, int) { x *= scale; });
     }
     if (slope != 0) {
       products.each(
@@ -104,7 +107,8 @@ class DropoutMask {
         threshold_(uint32_t(std::ceil(p.dropout * 0x1p24))) {}
 
   __device__ bool active() const { return threshold_ > 0; }
-  // Keeps the four numbers of the last block: neighbours in a row share them.
+  // Keeps the four numbers of the last block, which neighbouring keys share. Where a lane's
+  // neighbours are queries (dk, dv), each costs a block.
   __device__ bool keeps(int head, int query_token, int key_token) {
     const auto element =
         uint64_t((int64_t(head) * q_tokens_ + query_token) * k_tokens_ + key_token);
