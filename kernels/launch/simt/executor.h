@@ -66,7 +66,7 @@ class Executor {
   // Ends the launch with an error of the running thread where no exception can be thrown. The
   // thread is never resumed: what is on its stack must need no destructor.
   [[noreturn]] void stop(std::string error);
-  // Lets others run, always or at random.
+  // Lets others run: after a poll in vain, or at random.
   void yield(const char* operation, Site site);
   void maybe_yield(const char* operation, Site site);
 
@@ -88,6 +88,7 @@ class Executor {
   Warp* pick_warp();
   void change_a_priority();
   void switch_from(Fiber& from, Fiber& to, bool finished);
+  void take_turn(const char* operation, Site site);
 
   LaunchState* launch_ = nullptr;
   Coroutine main_;

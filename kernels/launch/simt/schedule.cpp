@@ -110,15 +110,21 @@ void Executor::suspend(const Wait& wait) {
   fiber.wait.kind = WaitKind::none;
 }
 
-void Executor::yield(const char* operation, Site site) {
+void Executor::take_turn(const char* operation, Site site) {
   Fiber& fiber = *running_;
   fiber.wait = {.kind = WaitKind::turn, .operation = operation, .site = site};
   if (Fiber* next = pick(nullptr)) switch_from(fiber, *next, false);
   fiber.wait.kind = WaitKind::none;
 }
 
+// By another priority a warp that polls does not keep those from running that it waits for.
+void Executor::yield(const char* operation, Site site) {
+  if (schedule_ == Schedule::pct) running_->warp->priority = rng_();
+  take_turn(operation, site);
+}
+
 void Executor::maybe_yield(const char* operation, Site site) {
-  if (schedule_ != Schedule::round_robin && rng_.one_in(8)) yield(operation, site);
+  if (schedule_ != Schedule::round_robin && rng_.one_in(8)) take_turn(operation, site);
 }
 
 }  // namespace tessera::simt

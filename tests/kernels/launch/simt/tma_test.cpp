@@ -49,6 +49,31 @@ TEST(SimtMbarrier, PhasesEndWhenAllHaveArrived) {
   }
 }
 
+// One lane polls until the other warps have arrived.
+__global__ void poll_kernel(int* out) {
+  uint64_t* barrier = shared_array<uint64_t, 1>();
+  if (thread_index().x == 0) mbarrier_init(barrier, block_size().x / kWarpSize - 1);
+  sync_block();
+  if (warp() != 0) {
+    if (lane() == 0) mbarrier_arrive(barrier);
+    return;
+  }
+  while (lane() == 0 && !mbarrier_try_wait(barrier, 0)) {
+  }
+  sync_warp();
+  out[lane()] = 1;
+}
+
+TEST(SimtMbarrier, PollingLetsOthersRun) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    std::vector<int> out(32);
+    ASSERT_EQ(error_of({.seed = seed, .schedule = simt::Schedule::pct}, poll_kernel,
+                       {.threads = 1024}, out.data()),
+              "");
+    EXPECT_EQ(out, std::vector<int>(32, 1));
+  }
+}
+
 enum class Bug {
   uninitialised,
   overwritten,
