@@ -25,9 +25,9 @@ void BankConflicts::add_phase(Site site, std::span<const uint32_t> addresses, ui
   total.ideal_cycles += 1;
 }
 
-void BankConflicts::add_lane(Site site, const void* warp, int lane, uint32_t live, uint32_t address,
+void BankConflicts::add_lane(Site site, WarpId warp, int lane, uint32_t live, uint32_t address,
                              uint32_t bytes) {
-  Partial& partial = partial_[{{site.file, site.line}, warp}];
+  Partial& partial = partial_[warp.block][{{site.file, site.line}, warp.warp}];
   const uint64_t number = partial.done[lane]++;
   while (number - partial.first >= partial.queue.size()) partial.queue.emplace_back();
   Access& access = partial.queue[number - partial.first];
@@ -41,13 +41,13 @@ void BankConflicts::add_lane(Site site, const void* warp, int lane, uint32_t liv
   }
 }
 
-void BankConflicts::end_block() {
-  for (const auto& [key, partial] : partial_) {
+void BankConflicts::end_block(const void* block) {
+  for (const auto& [key, partial] : partial_[block]) {
     for (const Access& access : partial.queue) {
       finish({key.first.first, key.first.second}, access);
     }
   }
-  partial_.clear();
+  partial_.erase(block);
 }
 
 // Hardware serves 8-byte accesses half a warp at a time, and 16-byte ones a quarter.

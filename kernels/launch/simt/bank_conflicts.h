@@ -25,12 +25,16 @@ class BankConflicts {
   // One phase of an access: `bytes` (4, 8 or 16) at each of `addresses`, all at once.
   void add_phase(Site site, std::span<const uint32_t> addresses, uint32_t bytes);
   void add_access(Site site) { ++counts_[{site.file, site.line}].accesses; }
-  // The next load or store that lane `lane` of warp `warp` (any identity) executes at `site`. The
-  // k-th ones of all `live` lanes make up the k-th access of the warp.
-  void add_lane(Site site, const void* warp, int lane, uint32_t live, uint32_t address,
-                uint32_t bytes);
-  // Counts the accesses that only some lanes have made.
-  void end_block();
+  // Of a running block.
+  struct WarpId {
+    const void* block;  // any identity
+    int warp;
+  };
+  // The next load or store that lane `lane` of a warp executes at `site`. The k-th ones of all
+  // `live` lanes make up the k-th access of the warp.
+  void add_lane(Site site, WarpId warp, int lane, uint32_t live, uint32_t address, uint32_t bytes);
+  // Counts the accesses that only some lanes of the block's warps have made.
+  void end_block(const void* block);
 
   // By "file:line".
   std::map<std::string, BankCount> counts() const;
@@ -50,7 +54,7 @@ class BankConflicts {
   void finish(Site site, const Access& access);
 
   std::map<Key, BankCount> counts_;
-  std::map<std::pair<Key, const void*>, Partial> partial_;
+  std::map<const void*, std::map<std::pair<Key, int>, Partial>> partial_;  // by block; key, warp
 };
 
 }  // namespace tessera::simt

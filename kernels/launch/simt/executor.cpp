@@ -171,7 +171,7 @@ void Executor::start_fiber(Block& block, int number) {
 void Executor::finish_block(Block& block) {
   block.active = false;
   end_block(block);
-  banks_.end_block();
+  banks_.end_block(&block);
 }
 
 void Executor::fiber_main() {

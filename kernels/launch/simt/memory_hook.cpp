@@ -23,8 +23,8 @@ void check_shared_access(Fiber& fiber, uint32_t address, uint32_t bytes, uint32_
   block.race.thread_access(fiber, address, bytes, writes ? Access::write : Access::read, site);
   Executor& executor = *block.executor;
   if (executor.options().bank && std::has_single_bit(bytes) && bytes <= 16) {
-    executor.bank_conflicts().add_lane(site, fiber.warp, fiber.lane, fiber.warp->live, address,
-                                       bytes);
+    executor.bank_conflicts().add_lane(site, {&block, fiber.warp_index}, fiber.lane,
+                                       fiber.warp->live, address, bytes);
   }
 }
 

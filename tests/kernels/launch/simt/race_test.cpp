@@ -197,6 +197,26 @@ TEST(SimtRace, CountsBankConflictsOfStores) {
   EXPECT_EQ(cycles(33), 1u);
 }
 
+__global__ void partial_access_kernel() {
+  float* values = shared_array<float, 64>();
+  values[thread_index().x] = 1;
+  sync_block();
+}
+
+TEST(SimtRace, CountsBankConflictsAlikeForAnyResidentBlocks) {
+  const auto count = [](int resident) {
+    Context ctx({.device = Device::simt});
+    auto& emulator = ctx.state<simt::Emulator>();
+    emulator.options() = {.schedule = simt::Schedule::uniform, .bank = true, .resident = resident};
+    launch(ctx, partial_access_kernel, {.x = 9, .threads = 64});
+    uint64_t accesses = 0;
+    for (const auto& [line, n] : emulator.bank_conflicts()) accesses += n.accesses;
+    return accesses;
+  };
+  EXPECT_EQ(count(1), 9u * 2);
+  EXPECT_EQ(count(3), 9u * 2);
+}
+
 __global__ void reduce_kernel(float* out) {
   const float sum = block_sum<128>(1.0f);
   const float most = block_max<128>(float(thread_index().x));
