@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/launch/simt/architecture.h"
+#include "kernels/launch/simt/device_shared.h"
 #include "kernels/launch/simt/executor.h"
 
 namespace tessera::simt {
@@ -29,6 +30,7 @@ Block& begin_copy(Fiber& fiber, uint32_t shared, const void* global, uint32_t by
   if (source_bytes != 0 && source_bytes != int(bytes)) {
     fail_at(site, "cp.async: {} source bytes are neither 0 nor {}", source_bytes, bytes);
   }
+  if (source_bytes != 0) refuse_shared(global, "cp.async", site);
   block.executor->access_global(fiber, global, size_t(source_bytes), Access::read, site);
   block.race.thread_access(fiber, shared, bytes, Access::write, site);
   return block;

@@ -46,6 +46,7 @@ void Emulator::validate(const Kernel& kernel, const gpu::Grid& grid) const {
         grid.y, grid.z, kMostBlocksYZ);
   check(grid.threads > 0 && grid.threads <= kMostThreads, "simt: {} threads a block, not 1..{}",
         grid.threads, kMostThreads);
+  check_shared_limit(options_);
   check(grid.shared_bytes >= 0 && grid.shared_bytes <= options_.shared_limit,
         "simt: {} bytes of dynamic shared memory, but a block may have {}", grid.shared_bytes,
         options_.shared_limit);

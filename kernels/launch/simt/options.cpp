@@ -89,6 +89,7 @@ void set_option(std::string_view key, std::string_view value, Options& o) {
     set_architecture(value, o);
   } else if (key == "shared_limit") {
     o.shared_limit = number_of(key, value, 0);
+    check_shared_limit(o);
   } else if (key == "ends") {
     o.ends = number_of(key, value, 0);
   } else {
@@ -100,6 +101,12 @@ void set_option(std::string_view key, std::string_view value, Options& o) {
 }
 
 }  // namespace
+
+void check_shared_limit(const Options& o) {
+  check(o.shared_limit >= 0 && o.shared_limit <= kMostSharedBytes,
+        "TESSERA_SIMT: shared_limit={} is not in 0..{}, what GPUs give a block", o.shared_limit,
+        kMostSharedBytes);
+}
 
 void parse_options(std::string_view text, Options& options) {
   while (!text.empty()) {

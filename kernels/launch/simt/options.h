@@ -18,6 +18,8 @@ enum class AsyncDelivery : uint8_t { eager, late, random, by_seed };
 
 enum class Switch : uint8_t { off, on, automatic };
 
+constexpr int kMostSharedBytes = 227 << 10;  // that any GPU gives a block
+
 struct Options {
   uint64_t seed = 1;
   Schedule schedule = Schedule::by_seed;
@@ -31,7 +33,7 @@ struct Options {
   // The GPU that is emulated: compute capability times 10. An instruction that it lacks is an
   // error. As text it also sets shared_limit to what the GPU has.
   int architecture = 90;
-  int shared_limit = 227 << 10;  // bytes of shared memory a block may have
+  int shared_limit = kMostSharedBytes;  // bytes of shared memory a block may have
   // Blocks that run at either end of a grid, for tests of addresses that take grids too large to
   // run; 0: all.
   int ends = 0;
@@ -40,6 +42,9 @@ struct Options {
 // Changes `options` by "seed=7,schedule=pct,async=late,race=on,bank=on,workers=2,resident=2". An
 // unknown key or value is an Error that lists the known ones.
 void parse_options(std::string_view text, Options& options);
+
+// Throws if shared_limit is more than any GPU has.
+void check_shared_limit(const Options& options);
 
 // The defaults, changed by the environment variable TESSERA_SIMT if it is set.
 Options options_from_environment();

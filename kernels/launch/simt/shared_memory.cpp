@@ -17,7 +17,12 @@ constexpr uint32_t kFirst = 1024;
 constexpr uint32_t kGap = 64;                // bytes between static arrays
 constexpr uint32_t kWatched = 1024;          // bytes before the dynamic and after the static arrays
 constexpr uint32_t kStaticBytes = 48 << 10;  // what CUDA allows
+constexpr uint32_t kDynamicAlign = 1024;     // of the dynamic array on a device
 constexpr size_t kPage = 4096;
+
+constexpr uint32_t round_up(uint32_t n, uint32_t to) {
+  return (n + to - 1) / to * to;
+}
 
 void protect(const std::byte* begin, size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -64,9 +69,15 @@ void SharedMemory::begin(uint32_t dynamic_bytes, uint32_t limit) {
   if (dynamic_align_) std::memset(base_ + dynamic_begin, kPoison, kBytes - dynamic_begin);
   protect(base_, kBytes);
   statics_.clear();
+  static_bytes_ = 0;
   dynamic_ = {.key = nullptr, .begin = kBytes, .bytes = dynamic_bytes};
   dynamic_align_ = 0;
   limit_ = limit;
+}
+
+uint32_t SharedMemory::device_bytes(uint32_t static_bytes) const {
+  const uint32_t align = dynamic_align_ ? kDynamicAlign : 1;
+  return round_up(static_bytes, align) + dynamic_.bytes;
 }
 
 std::byte* SharedMemory::static_array(const void* key, uint32_t bytes, uint32_t align, Site site) {
@@ -75,13 +86,16 @@ std::byte* SharedMemory::static_array(const void* key, uint32_t bytes, uint32_t 
   }
   const uint32_t end =
       statics_.empty() ? kFirst - kGap : statics_.back().begin + statics_.back().bytes;
-  const uint32_t begin = (end + kGap + align - 1) / align * align;
-  if (begin - kFirst + bytes > kStaticBytes || begin - kFirst + bytes + dynamic_.bytes > limit_) {
+  const uint32_t begin = round_up(end + kGap, align);
+  const uint32_t static_bytes = round_up(static_bytes_, align) + bytes;
+  const uint32_t room = kBytes - dynamic_.bytes - 2 * kDynamicAlign - kWatched;
+  if (static_bytes > kStaticBytes || device_bytes(static_bytes) > limit_ || begin + bytes > room) {
     fail_at(site,
             "shared_array: {} bytes do not fit beside {} static and {} dynamic ones; a block may "
             "have {} bytes, {} of them static",
-            bytes, begin - kFirst, dynamic_.bytes, limit_, kStaticBytes);
+            bytes, static_bytes_, dynamic_.bytes, limit_, kStaticBytes);
   }
+  static_bytes_ = static_bytes;
   statics_.push_back({.key = key, .begin = begin, .bytes = bytes});
   unprotect(at(begin), bytes);
   return at(begin);
@@ -93,6 +107,12 @@ std::byte* SharedMemory::dynamic_array(uint32_t align, Site site) {
     if (begin % (2 * align) == 0) begin -= align;
     dynamic_.begin = begin;
     dynamic_align_ = align;
+    if (device_bytes(static_bytes_) > limit_) {
+      fail_at(site,
+              "dynamic_shared: {} bytes, aligned to {}, do not fit beside {} static ones; a block "
+              "may have {}",
+              dynamic_.bytes, kDynamicAlign, static_bytes_, limit_);
+    }
     unprotect(at(begin), dynamic_.bytes);
   }
   if (dynamic_align_ != align) {

@@ -53,10 +53,13 @@ class SharedMemory {
   [[noreturn]] void fail_range(uint32_t address, uint32_t bytes, const char* operation,
                                Site site) const;
   void check_gap(uint32_t begin, uint32_t end) const;
+  // What the arrays, with the static ones of `static_bytes`, take on a device.
+  uint32_t device_bytes(uint32_t static_bytes) const;
 
   std::byte* base_ = nullptr;
   void* mapping_ = nullptr;
   std::vector<Array> statics_;
+  uint32_t static_bytes_ = 0;  // without gaps
   Array dynamic_{};
   uint32_t dynamic_align_ = 0;  // 0: nobody has asked for it
   uint32_t limit_ = 0;

@@ -56,6 +56,8 @@ TEST(SimtOptions, UnknownOnesAreErrors) {
   EXPECT_THAT(parse_error("resident=0"), HasSubstr("of at least 1"));
   EXPECT_THAT(parse_error("architecture=70"),
               HasSubstr("architecture=70 is unknown; use one of 75, 80, 86, 89, 90"));
+  EXPECT_THAT(parse_error("shared_limit=232449"),
+              HasSubstr("shared_limit=232449 is not in 0..232448"));
   EXPECT_THAT(parse_error("seed"), HasSubstr("'seed' is not of the form key=value"));
 }
 
@@ -103,6 +105,9 @@ TEST(SimtEmulator, RefusesImpossibleGrids) {
   EXPECT_THAT(error_of({}, index_kernel, {.x = 0, .threads = 32}, nullptr), HasSubstr("grid of 0"));
   EXPECT_THAT(error_of({}, index_kernel, {.y = 65536, .threads = 32}, nullptr),
               HasSubstr("at most 65535"));
+  EXPECT_THAT(error_of({.shared_limit = 400000}, index_kernel,
+                       {.threads = 1, .shared_bytes = 300000}, nullptr),
+              HasSubstr("shared_limit=400000 is not in 0..232448"));
 }
 
 // The order in which warps and blocks come by.

@@ -102,6 +102,25 @@ TEST(SimtSharedMemory, LimitsAreThoseOfTheDevice) {
               HasSubstr("50000 bytes of dynamic shared memory, but a block may have 49152"));
 }
 
+// Two static arrays of 16 bytes, and the dynamic one if it is used.
+__global__ void layout_kernel(bool dynamic) {
+  shared_array<uint64_t, 2>();
+  if (dynamic) dynamic_shared<16>();
+  shared_array<int, 4>();
+}
+
+TEST(SimtSharedMemory, DynamicArraysAreAlignedOnTheDevice) {
+  constexpr int kMost = 227 << 10;
+  const auto report = [](bool dynamic, int bytes) {
+    return error_of({}, layout_kernel, {.threads = 1, .shared_bytes = bytes}, dynamic);
+  };
+  EXPECT_EQ(report(false, kMost - 32), "");
+  EXPECT_THAT(report(false, kMost - 31), HasSubstr("16 bytes do not fit beside 16 static"));
+  EXPECT_EQ(report(true, kMost - 1024), "");
+  EXPECT_THAT(report(true, kMost - 1023),
+              HasSubstr("dynamic_shared: 231425 bytes, aligned to 1024, do not fit beside 16"));
+}
+
 // Each thread copies 20 of 32 bytes; before the wait the memory holds NaN if delivery is late.
 __global__ void copy_kernel(const float* from, float* to, float* early) {
   float* tile = shared_array<float, 32 * 8>();
@@ -161,7 +180,14 @@ TEST(SimtAsyncCopy, GroupsCompleteInOrder) {
   EXPECT_EQ(seen[5], 3);
 }
 
-enum class CopyBug { misaligned_shared, misaligned_global, out_of_range, bytes, never_waited_for };
+enum class CopyBug {
+  misaligned_shared,
+  misaligned_global,
+  out_of_range,
+  bytes,
+  from_shared,
+  never_waited_for
+};
 
 __global__ void wrong_copy_kernel(CopyBug bug, const float* from) {
   const uint32_t to = shared_address(shared_array<float, 8>());
@@ -169,6 +195,7 @@ __global__ void wrong_copy_kernel(CopyBug bug, const float* from) {
   if (bug == CopyBug::misaligned_global) cp_async_16(to, from + 1);
   if (bug == CopyBug::out_of_range) cp_async_16(to + 32, from);
   if (bug == CopyBug::bytes) cp_async_16(to, from, 17);
+  if (bug == CopyBug::from_shared) cp_async_16(to, shared_array<float, 4>());
   cp_async_16(to, from);
 }
 
@@ -181,6 +208,7 @@ TEST(SimtAsyncCopy, FindsMisuse) {
   EXPECT_THAT(report(CopyBug::misaligned_global), HasSubstr("is not aligned to 16 bytes"));
   EXPECT_THAT(report(CopyBug::out_of_range), HasSubstr("[0x420, +16) are in no array"));
   EXPECT_THAT(report(CopyBug::bytes), HasSubstr("17 source bytes are neither 0 nor 16"));
+  EXPECT_THAT(report(CopyBug::from_shared), HasSubstr("cp.async: address"));
   EXPECT_THAT(report(CopyBug::never_waited_for), HasSubstr("exits without waiting for the copy"));
 }
 
