@@ -3,6 +3,19 @@
 #include "kernels/launch/simt/executor.h"
 
 namespace tessera::simt {
+namespace {
+
+void check_registers(const Block& block) {
+  for (const Warp& warp : block.warps) {
+    const Warp& first = block.warps[size_t(warp.index / kGroupWarps * kGroupWarps)];
+    if (warp.registers == first.registers) continue;
+    fail_at(warp.registers_site.file ? warp.registers_site : first.registers_site,
+            "set_max_registers: warps {} and {} of one warpgroup end with {} and {} registers",
+            first.index, warp.index, first.registers, warp.registers);
+  }
+}
+
+}  // namespace
 
 void check_exit(const Fiber& fiber) {
   const Warp& warp = *fiber.warp;
@@ -15,10 +28,16 @@ void check_exit(const Fiber& fiber) {
   if (!fiber.copies.empty()) {
     fail_at(fiber.copies[0].site, "cp.async: the thread exits without waiting for the copy");
   }
+  if (!fiber.stores.empty()) {
+    fail_at(fiber.stores[0]->site,
+            "TMA: the thread exits without waiting for the store; needs tma_commit and tma_wait");
+  }
 }
 
 void end_block(Block& block) {
-  for (const auto& copy : block.in_flight) deliver(block, *copy);
+  for (const auto& copy : block.in_flight) {
+    if (!copy->done) fail_at(copy->site, "tma_load: the block exits without waiting for the copy");
+  }
   block.in_flight.clear();
   for (const auto& [address, barrier] : block.mbarriers) {
     if (barrier.bytes == 0) continue;
@@ -32,6 +51,7 @@ void end_block(Block& block) {
             barrier.arrived, barrier.threads);
   }
   for (const Warpgroup& group : block.warpgroups) check_end(group);
+  check_registers(block);
   block.shared.check_gaps();
 }
 

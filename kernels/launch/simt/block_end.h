@@ -8,7 +8,7 @@ struct Fiber;
 
 // No other lane waits for the thread that exits, and it has waited for its own copies.
 void check_exit(const Fiber& fiber);
-// Carries out what is in flight; then barriers are empty, and shared memory is whole.
+// No copies are in flight, barriers are empty, and shared memory is whole.
 void end_block(Block& block);
 
 }  // namespace tessera::simt

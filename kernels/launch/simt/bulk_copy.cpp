@@ -120,11 +120,8 @@ void load(Block& block, const BulkCopy& copy) {
   complete_bytes(block, copy);
 }
 
-void store(Block& block, const BulkCopy& copy) {
+void store(const Block& block, const BulkCopy& copy) {
   const size_t bytes = copy.map.element_bytes;
-  if (block.race.on()) {
-    block.race.access(copy.shared, copy.map.box_bytes(), Access::async_read, copy.agent, copy.site);
-  }
   for_each_element(copy, [&](uint32_t shared, std::byte* global) {
     if (!global) return;
     if (copy.kind == BulkKind::store) {
@@ -180,7 +177,7 @@ void tma_load(void* to, const TensorMap& map, const void* mbarrier, int rank, co
   const uint32_t shared = block.shared.address_of(to, name, site), bytes = map.box_bytes();
   check_tile(block, map, shared, name, site);
   const auto copy = make_copy(BulkKind::load, fiber, map, at, shared, site);
-  copy->mbarrier = mbarrier_address(mbarrier, name, site);
+  copy->mbarrier = address_for_tma(mbarrier, name, site);
   std::memset(block.shared.at(shared), kPoison, bytes);
   if (block.race.on()) {
     block.race.access(shared, bytes, Access::async_write, copy->agent, site);
@@ -201,6 +198,9 @@ void tma_store(BulkKind kind, const TensorMap& map, const void* from, int rank,
   const auto copy = make_copy(kind, fiber, map, at, shared, site);
   copy->group = fiber.store_group;
   fiber.stores.push_back(copy);
+  if (block.race.on()) {
+    block.race.access(shared, map.box_bytes(), Access::async_read, copy->agent, site);
+  }
   start(block, copy);
 }
 
@@ -232,6 +232,7 @@ void tma_wait(int pending, Site site) {
 void fence_proxy_async(Site site) {
   require_architecture(90, "fence_proxy_async", site);
   Fiber& fiber = current_fiber("fence_proxy_async", site);
+  fence_known_mbarriers(fiber);
   fiber.block->race.fence_async_proxy(fiber);
 }
 

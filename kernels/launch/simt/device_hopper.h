@@ -31,7 +31,9 @@ inline void mbarrier_wait(uint64_t* barrier, uint32_t parity,
                           simt::Site site = simt::Site::here()) {
   simt::mbarrier_wait(barrier, parity, site);
 }
-inline void fence_mbarrier_init() {}
+inline void fence_mbarrier_init(simt::Site site = simt::Site::here()) {
+  simt::fence_mbarrier_init(site);
+}
 inline void fence_proxy_async(simt::Site site = simt::Site::here()) {
   simt::fence_proxy_async(site);
 }

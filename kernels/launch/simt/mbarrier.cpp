@@ -24,6 +24,12 @@ void write_image(Block& block, uint32_t address, const Mbarrier& m) {
   std::memcpy(block.shared.at(address), &image, sizeof(image));
 }
 
+// Whether the thread is ordered after the initialisation, as far as race checks tell.
+bool knows(const Fiber& fiber, const Mbarrier& m) {
+  return !fiber.block->race.on() || m.initialiser == &fiber ||
+         fiber.clock[size_t(m.initialiser->number)] >= m.initialised;
+}
+
 Mbarrier& find(Fiber& fiber, const void* barrier, uint32_t& address, const char* operation,
                Site site) {
   Block& block = *fiber.block;
@@ -39,8 +45,7 @@ Mbarrier& find(Fiber& fiber, const void* barrier, uint32_t& address, const char*
   if (image != image_of(m)) {
     fail_at(site, "{}: the mbarrier of {} has been overwritten", operation, describe(m.site));
   }
-  if (block.race.on() && m.initialiser != &fiber &&
-      fiber.clock[size_t(m.initialiser->number)] < m.initialised) {
+  if (!knows(fiber, m)) {
     fail_at(site, "race: {} is not ordered after the initialisation of the mbarrier at {}",
             operation, describe(m.site));
   }
@@ -65,10 +70,24 @@ void check_parity(uint32_t parity, Site site) {
 
 }  // namespace
 
-uint32_t mbarrier_address(const void* barrier, const char* operation, Site site) {
+uint32_t address_for_tma(const void* barrier, const char* operation, Site site) {
   uint32_t address;
-  find(current_fiber(operation, site), barrier, address, operation, site);
+  const Mbarrier& m = find(current_fiber(operation, site), barrier, address, operation, site);
+  if (!m.fenced) {
+    fail_at(site, "{}: no fence_mbarrier_init since the initialisation of the mbarrier at {}",
+            operation, describe(m.site));
+  }
   return address;
+}
+
+void fence_mbarrier_init(Site site) {
+  require_architecture(90, "fence_mbarrier_init", site);
+  const Fiber& fiber = current_fiber("fence_mbarrier_init", site);
+  for (auto& [address, m] : fiber.block->mbarriers) m.fenced |= m.initialiser == &fiber;
+}
+
+void fence_known_mbarriers(const Fiber& fiber) {
+  for (auto& [address, m] : fiber.block->mbarriers) m.fenced |= knows(fiber, m);
 }
 
 void mbarrier_init(const void* barrier, uint32_t arrivals, Site site) {

@@ -105,24 +105,25 @@ void RaceDetector::check_cell(const Cell& cell, uint32_t address, Access kind, c
     fail_at(site, "race: {} of shared [{:#x}] by {} is not ordered after the write by {}", verb(),
             address, name_of(agent.id), name_of(cell.writer));
   }
-  if (kind == Access::async_read) check_proxy(cell, address, agent, site);
+  const bool async = kind == Access::async_read || kind == Access::async_write;
+  if (async) check_proxy(cell, address, kind, agent, site);
   if (!reads) check_readers(cell, address, agent, site);
 }
 
-// An asynchronous read of what a thread wrote needs a proxy fence, either of the writer after the
-// write or of the issuer after it is ordered after the write.
-void RaceDetector::check_proxy(const Cell& cell, uint32_t address, const Agent& agent, Site site) {
+// An asynchronous access to what a thread wrote needs a proxy fence, either of the writer after the
+// write or of the issuer after it is ordered after the write. One to what threads only read needs
+// none: a producer reloads a stage once its readers have arrived.
+void RaceDetector::check_proxy(const Cell& cell, uint32_t address, Access kind, const Agent& agent,
+                               Site site) {
   if (cell.async_write || cell.write_time == 0 || cell.writer >= threads_) return;
   const Fiber& writer = block_->fibers[cell.writer];
   if (writer.fence_time >= cell.write_time) return;
-  if (agent.issuer && !agent.issuer->fence_clock.empty() &&
-      agent.issuer->fence_clock[cell.writer] >= cell.write_time) {
-    return;
-  }
-  fail_at(
-      site,
-      "missing fence_proxy_async: {} reads shared [{:#x}], which {} wrote with an ordinary store",
-      name_of(agent.id), address, name_of(cell.writer));
+  const VectorClock& fenced = *agent.fenced;  // empty if there was no fence
+  if (!fenced.empty() && fenced[cell.writer] >= cell.write_time) return;
+  fail_at(site,
+          "missing fence_proxy_async: {} {} shared [{:#x}], which {} wrote with an ordinary store",
+          name_of(agent.id), kind == Access::async_read ? "reads" : "writes", address,
+          name_of(cell.writer));
 }
 
 void RaceDetector::check_readers(const Cell& cell, uint32_t address, const Agent& agent,
@@ -175,8 +176,7 @@ void RaceDetector::thread_access(const Fiber& fiber, uint32_t address, uint32_t 
   if (!on_) return;
   const Agent agent{.id = uint16_t(fiber.number),
                     .time = fiber.clock[size_t(fiber.number)],
-                    .seen = &fiber.clock,
-                    .issuer = &fiber};
+                    .seen = &fiber.clock};
   access(address, bytes, kind, agent, site);
 }
 
@@ -186,14 +186,15 @@ void RaceDetector::set_in_flight(uint32_t address, uint32_t bytes, bool in_fligh
                 [in_flight](Cell& cell, uint32_t) { cell.in_flight = in_flight; });
 }
 
-Agent RaceDetector::new_copy_agent(const Fiber& issuer, VectorClock& seen) {
+Agent RaceDetector::new_copy_agent(Fiber& issuer, VectorClock& seen) {
   if (!on_) return {};
   const uint32_t k = copies_++ % kCopyAgents;
   const uint32_t time = ++copy_times_[k];
   const uint16_t id = uint16_t(uint32_t(threads_) + k);
   seen = issuer.clock;
   seen[id] = time;
-  return {.id = id, .time = time, .seen = &seen, .issuer = &issuer};
+  ++issuer.clock[size_t(issuer.number)];
+  return {.id = id, .time = time, .seen = &seen, .fenced = &issuer.fence_clock};
 }
 
 uint16_t RaceDetector::wgmma_agent(int group, uint64_t number) const {

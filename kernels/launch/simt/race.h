@@ -27,7 +27,7 @@ struct Agent {
   uint16_t id = 0;
   uint32_t time = 0;
   const VectorClock* seen = nullptr;
-  const Fiber* issuer = nullptr;  // of an asynchronous operation
+  const VectorClock* fenced = nullptr;  // what its issuers' proxy fences cover
 };
 
 class RaceDetector {
@@ -43,8 +43,9 @@ class RaceDetector {
   // While a copy into the range is in flight, nobody may touch it.
   void set_in_flight(uint32_t address, uint32_t bytes, bool in_flight);
 
-  // The agent of the next asynchronous copy; `seen` becomes what it is ordered after.
-  Agent new_copy_agent(const Fiber& issuer, VectorClock& seen);
+  // The agent of the next asynchronous copy; `seen` becomes what it is ordered after: nothing that
+  // the issuer does from now on.
+  Agent new_copy_agent(Fiber& issuer, VectorClock& seen);
   // The agent of the wgmma operations that warpgroup `group` commits as its number `number`.
   uint16_t wgmma_agent(int group, uint64_t number) const;
 
@@ -82,7 +83,7 @@ class RaceDetector {
   void split(Chunk& chunk);
   int32_t new_list();
   void check_cell(const Cell& cell, uint32_t address, Access kind, const Agent& agent, Site site);
-  void check_proxy(const Cell& cell, uint32_t address, const Agent& agent, Site site);
+  void check_proxy(const Cell& cell, uint32_t address, Access kind, const Agent& agent, Site site);
   void check_readers(const Cell& cell, uint32_t address, const Agent& agent, Site site);
   void record(Cell& cell, Access kind, const Agent& agent);
   void record_read(Cell& cell, const Agent& agent);

@@ -20,6 +20,7 @@ void change(int registers, const char* name, Site site) {
   }
   block.free_registers -= more;
   warp.registers = registers;
+  warp.registers_site = site;
   if (more >= 0) return;
   for (Fiber& other : block.fibers) {
     if (other.wait.kind == WaitKind::registers) block.executor->wake(other);

@@ -81,8 +81,9 @@ struct Warp {
   static constexpr size_t kMeetings = kLanes / 2;
   uint32_t open_meetings = 0;  // bit i: meetings[i] is going on
   std::array<Meeting, kMeetings> meetings{};
-  size_t executing = 0;  // the meeting whose last lane runs
-  int registers = 0;     // per thread
+  size_t executing = 0;   // the meeting whose last lane runs
+  int registers = 0;      // per thread
+  Site registers_site{};  // of their last change
   WarpWgmma wgmma;
 };
 
@@ -103,6 +104,7 @@ struct Mbarrier {
   Site site{};
   const Fiber* initialiser = nullptr;
   uint32_t initialised = 0;  // the moment, on the initialiser's clock
+  bool fenced = false;       // since then, for TMA
   VectorClock clock, completed_clock;
 };
 

@@ -113,9 +113,23 @@ bool execute_until(Block& block, Warpgroup& group, uint64_t end) {
     if (group.executed >= group.end()) return false;
     WgmmaOperation& operation = group.operation(group.executed);
     if (!operation.is_complete()) return false;
-    multiply(block, group, operation);
+    multiply(block, operation);
   }
   return true;
+}
+
+void note_order(const Issuer& issuer, WgmmaOperation& operation) {
+  const RaceDetector& race = issuer.block.race;
+  if (!race.on()) return;
+  VectorClock &seen = operation.seen[issuer.slot], &fenced = operation.fenced[issuer.slot];
+  seen.assign(size_t(race.agents()), 0);
+  fenced = seen;
+  for (int l = 0; l < kLanes; ++l) {
+    Fiber& lane = issuer.lane(l);
+    join(seen, lane.clock);
+    join(fenced, lane.fence_clock);
+    ++lane.clock[size_t(lane.number)];
+  }
 }
 
 template <class Table>
@@ -128,13 +142,11 @@ void issue(const Table& table, Site site) {
     const uint32_t* a = operation.a_registers[issuer.thread(lane)] = table(lane)->a;
     std::copy_n(a, 4, operation.a[issuer.thread(lane)].begin());
   }
-  if (issuer.block.race.on()) {
-    operation.seen.resize(size_t(issuer.block.race.agents()));
-    for (int lane = 0; lane < kLanes; ++lane) join(operation.seen, issuer.lane(lane).clock);
-  }
+  note_order(issuer, operation);
   operation.issued[issuer.slot] = true;
   operation.group[issuer.slot] = issuer.warp.wgmma.group;
   if (!operation.is_complete()) return;
+  check_operands(issuer.block, issuer.group, operation);
   Executor& executor = *issuer.block.executor;
   if (executor.delivers_now()) execute_until(issuer.block, issuer.group, issuer.warp.wgmma.issued);
   for (Fiber& fiber : issuer.block.fibers) {

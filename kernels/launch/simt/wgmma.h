@@ -22,7 +22,10 @@ void wgmma(const WgmmaArguments& arguments, Site site);
 // them.
 void set_max_registers(int registers, bool increase, Site site);
 
+// Checks what a complete operation will read of shared memory: rows 16 w of A as warp w, B as every
+// warp. The reads count from its issue on.
+void check_operands(Block& block, const Warpgroup& group, WgmmaOperation& operation);
 // The product itself: reads the operands from shared memory or the issuing threads' registers.
-void multiply(Block& block, const Warpgroup& group, WgmmaOperation& operation);
+void multiply(const Block& block, WgmmaOperation& operation);
 
 }  // namespace tessera::simt

@@ -10,7 +10,7 @@
 namespace tessera::simt {
 namespace {
 
-constexpr int kRows = 64;
+constexpr int kRows = 64, kRowsOfWarp = 16;
 constexpr uint32_t kChunk = 16;  // bytes that stay together in every layout
 
 int bytes_of(MatrixType type) {
@@ -50,50 +50,41 @@ struct Descriptor {
   int swizzle_bits;
 };
 
-// Reads an operand of `extent` rows of A (or columns of B) from shared memory.
-class OperandReader {
- public:
-  OperandReader(Block& block, const Warpgroup& group, const WgmmaOperation& operation)
-      : block_(block), operation_(operation) {
-    if (!block.race.on()) return;
-    agent_ = {.id = block.race.wgmma_agent(group.index, operation.group[0]),
-              .time = uint32_t(operation.group[0]) + 1,
-              .seen = &operation.seen};
-  }
-
-  // set(mn, k, value) for every element.
-  template <class Set>
-  void read(uint64_t bits, bool mn_major, int extent, int depth, MatrixType type, const char* name,
-            Set set) {
-    const Descriptor descriptor(bits);
-    const int per = int(kChunk) / bytes_of(type);
-    const int step_mn = mn_major ? per : 1, step_k = mn_major ? 1 : per;
-    for (int mn = 0; mn < extent; mn += step_mn) {
-      for (int k = 0; k < depth; k += step_k) {
-        const uint32_t address =
-            mn_major ? descriptor.mn_major(mn, k, per) : descriptor.k_major(mn, k, per);
-        uint32_t words[kChunk / sizeof(uint32_t)];
-        std::memcpy(words, touch(address, name), kChunk);
-        for (int e = 0; e < per; ++e) {
-          set(mn_major ? mn + e : mn, mn_major ? k : k + e, element(words, e, type));
-        }
-      }
+// Calls visit(mn, k, address) for every 16 bytes of an operand of `extent` rows of A (or columns of
+// B); `per` elements fill them.
+template <class Visit>
+void for_each_chunk(uint64_t bits, bool mn_major, int extent, int depth, int per, Visit visit) {
+  const Descriptor descriptor(bits);
+  const int step_mn = mn_major ? per : 1, step_k = mn_major ? 1 : per;
+  for (int mn = 0; mn < extent; mn += step_mn) {
+    for (int k = 0; k < depth; k += step_k) {
+      visit(mn, k, mn_major ? descriptor.mn_major(mn, k, per) : descriptor.k_major(mn, k, per));
     }
   }
+}
 
- private:
-  const std::byte* touch(uint32_t address, const char* name) {
-    block_.shared.check(address, kChunk, kChunk, name, operation_.site);
-    if (block_.race.on()) {
-      block_.race.access(address, kChunk, Access::async_read, agent_, operation_.site);
+// Reads an operand from shared memory: set(mn, k, value) for every element.
+template <class Set>
+void read_shared(const SharedMemory& shared, uint64_t bits, bool mn_major, int extent, int depth,
+                 MatrixType type, Set set) {
+  const int per = int(kChunk) / bytes_of(type);
+  for_each_chunk(bits, mn_major, extent, depth, per, [&](int mn, int k, uint32_t address) {
+    uint32_t words[kChunk / sizeof(uint32_t)];
+    std::memcpy(words, shared.at(address), kChunk);
+    for (int e = 0; e < per; ++e) {
+      set(mn_major ? mn + e : mn, mn_major ? k : k + e, element(words, e, type));
     }
-    return block_.shared.at(address);
-  }
+  });
+}
 
-  Block& block_;
-  const WgmmaOperation& operation_;
-  Agent agent_;
-};
+// What every one of the clocks knows.
+VectorClock common(const std::array<VectorClock, kGroupWarps>& clocks) {
+  VectorClock least = clocks[0];
+  for (const VectorClock& clock : clocks) {
+    for (size_t i = 0; i < least.size(); ++i) least[i] = std::min(least[i], clock[i]);
+  }
+  return least;
+}
 
 // A from registers: as for mma.sync, 16 rows a warp.
 template <class Set>
@@ -107,7 +98,7 @@ void read_registers(const WgmmaOperation& operation, Set set) {
               "wgmma: the registers of A of thread {} of the warpgroup changed before wgmma_wait",
               thread);
     }
-    const int row = thread / kLanes * 16 + thread % kLanes / 4;
+    const int row = thread / kLanes * kRowsOfWarp + thread % kLanes / 4;
     for (int i = 0; i < 4; ++i) {
       for (int e = 0; e < per; ++e) {
         const int k = per * (thread % 4) + e + 4 * per * (i / 2);
@@ -130,18 +121,43 @@ TESSERA_SIMT_CLONES void accumulate(float* __restrict__ d, const float* __restri
 
 }  // namespace
 
-void multiply(Block& block, const Warpgroup& group, WgmmaOperation& operation) {
+void check_operands(Block& block, const Warpgroup& group, WgmmaOperation& operation) {
+  const WgmmaArguments& x = operation.arguments;
+  Agent agent{.id = block.race.wgmma_agent(group.index, operation.group[0]),
+              .time = uint32_t(operation.group[0]) + 1};
+  const auto touch = [&](uint32_t address, const char* name) {
+    block.shared.check(address, kChunk, kChunk, name, operation.site);
+    if (!block.race.on()) return;
+    block.race.access(address, kChunk, Access::async_read, agent, operation.site);
+  };
+  const auto touch_a = [&](int row, int, uint32_t address) {
+    agent.seen = &operation.seen[size_t(row / kRowsOfWarp)];
+    agent.fenced = &operation.fenced[size_t(row / kRowsOfWarp)];
+    touch(address, "wgmma A");
+  };
+  if (!x.a) {
+    for_each_chunk(x.a_descriptor, x.a_mn_major, kRows, x.k, int(kChunk) / bytes_of(x.a_type),
+                   touch_a);
+  }
+  const VectorClock seen = common(operation.seen), fenced = common(operation.fenced);
+  agent.seen = &seen;
+  agent.fenced = &fenced;
+  for_each_chunk(x.b_descriptor, x.b_mn_major, x.n, x.k, int(kChunk) / bytes_of(x.b_type),
+                 [&](int, int, uint32_t address) { touch(address, "wgmma B"); });
+  operation.seen = operation.fenced = {};
+}
+
+void multiply(const Block& block, WgmmaOperation& operation) {
   const WgmmaArguments& x = operation.arguments;
   std::vector<float> a(size_t(kRows) * size_t(x.k)), b(size_t(x.k) * size_t(x.n));
-  OperandReader reader(block, group, operation);
   const auto set_a = [&](int row, int k, float value) { a[size_t(row * x.k + k)] = value; };
   const auto set_b = [&](int column, int k, float value) { b[size_t(k * x.n + column)] = value; };
   if (x.a) {
     read_registers(operation, set_a);
   } else {
-    reader.read(x.a_descriptor, x.a_mn_major, kRows, x.k, x.a_type, "wgmma A", set_a);
+    read_shared(block.shared, x.a_descriptor, x.a_mn_major, kRows, x.k, x.a_type, set_a);
   }
-  reader.read(x.b_descriptor, x.b_mn_major, x.n, x.k, x.b_type, "wgmma B", set_b);
+  read_shared(block.shared, x.b_descriptor, x.b_mn_major, x.n, x.k, x.b_type, set_b);
   std::vector<float>& d = operation.accumulator->values;
   if (!x.accumulate) std::ranges::fill(d, 0.0f);
   accumulate(d.data(), a.data(), b.data(), x.n, x.k);

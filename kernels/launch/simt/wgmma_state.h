@@ -46,7 +46,8 @@ struct WgmmaOperation {
   std::shared_ptr<Accumulator> accumulator;
   bool done = false;
   Site site{};
-  VectorClock seen;
+  // What each warp is ordered after when it issues, and what its proxy fences cover.
+  std::array<VectorClock, kGroupWarps> seen, fenced;
 
   bool is_complete() const { return issued[0] && issued[1] && issued[2] && issued[3]; }
 };

@@ -265,6 +265,41 @@ TEST(SimtTma, FindsMisuse) {
   EXPECT_THAT(report(map, {2, 0, 0, 0, 0}, 80, 1024), HasSubstr("16 bytes pending"));
 }
 
+enum class End { right, store_unfinished, store_uncommitted, load_unfinished, init_not_fenced };
+
+__global__ void end_kernel(const __grid_constant__ TensorMap map, End end) {
+  std::byte* tile = dynamic_shared<1024>();
+  uint64_t* barrier = shared_array<uint64_t, 1>();
+  mbarrier_init(barrier, 1);
+  if (end != End::init_not_fenced) fence_mbarrier_init();
+  mbarrier_arrive_expect_tx(barrier, 64);
+  tma_load_2d(tile, map, barrier, 0, 0);
+  if (end == End::load_unfinished) return;
+  mbarrier_wait(barrier, 0);
+  tma_store_2d(map, tile, 0, 0);
+  if (end != End::store_uncommitted) tma_commit();
+  if (end != End::store_unfinished) tma_wait<0>();
+}
+
+TEST(SimtTma, CopiesEndBeforeTheBlock) {
+  const Tensor4 tensor;
+  const auto report = [&](End end) {
+    return error_of({.async = simt::AsyncDelivery::late}, end_kernel,
+                    {.threads = 1, .shared_bytes = 1024}, tensor.map(2, {8, 2}), end);
+  };
+  EXPECT_EQ(report(End::right), "");
+  EXPECT_THAT(report(End::store_unfinished), HasSubstr("exits without waiting for the store"));
+  EXPECT_THAT(report(End::store_uncommitted), HasSubstr("exits without waiting for the store"));
+  EXPECT_THAT(report(End::load_unfinished), HasSubstr("block exits without waiting for the copy"));
+}
+
+TEST(SimtTma, SeesMbarriersAfterAFence) {
+  const Tensor4 tensor;
+  EXPECT_THAT(error_of({}, end_kernel, {.threads = 1, .shared_bytes = 1024}, tensor.map(2, {8, 2}),
+                       End::init_not_fenced),
+              HasSubstr("tma_load: no fence_mbarrier_init since the initialisation"));
+}
+
 TEST(SimtTma, TensorMapsObeyTheDriversRules) {
   const Tensor4 tensor;
   const auto expect = [](auto make, const char* message) {

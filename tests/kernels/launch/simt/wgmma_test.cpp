@@ -178,6 +178,10 @@ TEST(SimtWgmma, FindsMisuse) {
   EXPECT_THAT(report(Bug::out_of_range), HasSubstr("wgmma A: shared addresses"));
 }
 
+__global__ void one_warp_kernel() {
+  if (warp() == 1) set_max_registers_dec<24>();
+}
+
 template <int kLess, int kMore>
 __global__ void registers_kernel() {
   if (warp() < 4) {
@@ -195,6 +199,8 @@ TEST(SimtRegisters, AreTraded) {
               HasSubstr("36 registers are no multiple of 8"));
   EXPECT_THAT(error_of({}, registers_kernel<200, 240>, {.threads = 384}),
               HasSubstr("set_max_registers_dec: from 168 registers to 200"));
+  EXPECT_THAT(error_of({}, one_warp_kernel, {.threads = 128}),
+              HasSubstr("warps 0 and 1 of one warpgroup end with 255 and 24 registers"));
 }
 
 }  // namespace

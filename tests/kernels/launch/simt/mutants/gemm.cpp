@@ -152,18 +152,21 @@ __device__ void write_tile(const Arguments& x, const Shared& s, const Tile& tile
 
 template <bool kReduce>
 __device__ void consume(const Arguments& x, const Shared& s, int part) {
+  const bool leads = thread_index().x % 128 == 0;
   Stage stage;
   for (int t = int(block_index().x); t < Tile::count(x); t += int(grid_size().x)) {
     const Tile tile(x, t);
     float acc[64] = {};
     for (int k = tile.first; k < tile.end; ++k) {
-      mbarrier_wait(&s.full[stage.index], stage.parity ^ (x.bug == Bug::consumer_parity));
+      if (leads || x.bug != Bug::one_thread_waits_for_tiles) {
+        mbarrier_wait(&s.full[stage.index], stage.parity ^ (x.bug == Bug::consumer_parity));
+      }
       multiply_stage(x, s, stage, part, acc);
       stage.next();
     }
     write_tile<kReduce>(x, s, tile, part, acc);
   }
-  if (thread_index().x % 128 == 0) tma_wait<0>();
+  if (leads && x.bug != Bug::no_wait_at_exit) tma_wait<0>();
 }
 
 template <bool kReduce>

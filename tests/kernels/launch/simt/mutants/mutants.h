@@ -45,6 +45,8 @@ enum class GemmBug {
   too_many_arrivals,
   no_wait_for_store,
   transposed_coordinates,
+  one_thread_waits_for_tiles,
+  no_wait_at_exit,
 };
 enum class HopperAttentionBug {
   none,

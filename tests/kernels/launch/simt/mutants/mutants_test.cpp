@@ -4,8 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <functional>
 #include <ostream>
+
+#include "core/check.h"
 
 namespace tessera::simt_test {
 namespace {
@@ -18,14 +22,16 @@ struct Mutant {
   std::string name;
   Run run;
   std::string finds;  // part of the report; empty if that depends on the schedule
+  bool needs_race_checks = false;
 
   friend void PrintTo(const Mutant& mutant, std::ostream* stream) { *stream << mutant.name; }
 };
 
 template <class Bug>
 Mutant mutant(std::string (*run)(const simt::Options&, Bug), Bug bug, const char* name,
-              const char* finds) {
-  return {name, [=](const simt::Options& options) { return run(options, bug); }, finds};
+              const char* finds, bool needs_race_checks = false) {
+  return {name, [=](const simt::Options& options) { return run(options, bug); }, finds,
+          needs_race_checks};
 }
 
 using Mutants = std::vector<Mutant>;
@@ -72,7 +78,8 @@ Mutants gemm_mutants() {
       mutant(run_gemm, GemmBug::too_few_expected_bytes, "gemm_too_few_expected_bytes",
              "race: read"),
       mutant(run_gemm, GemmBug::early_release, "gemm_early_release", "race: write"),
-      mutant(run_gemm, GemmBug::no_proxy_fence, "gemm_no_proxy_fence", "missing fence_proxy_async"),
+      mutant(run_gemm, GemmBug::no_proxy_fence, "gemm_no_proxy_fence", "missing fence_proxy_async",
+             true),
       mutant(run_gemm, GemmBug::no_wgmma_fence, "gemm_no_wgmma_fence", "no wgmma_fence"),
       mutant(run_gemm, GemmBug::released_one_stage_early, "gemm_released_one_stage_early",
              "race: "),
@@ -81,6 +88,10 @@ Mutants gemm_mutants() {
       mutant(run_gemm, GemmBug::too_many_arrivals, "gemm_too_many_arrivals", "race: read"),
       mutant(run_gemm, GemmBug::no_wait_for_store, "gemm_no_wait_for_store", "race: write"),
       mutant(run_gemm, GemmBug::transposed_coordinates, "gemm_transposed_coordinates", "c["),
+      mutant(run_gemm, GemmBug::one_thread_waits_for_tiles, "gemm_one_thread_waits_for_tiles",
+             "race: read", true),
+      mutant(run_gemm, GemmBug::no_wait_at_exit, "gemm_no_wait_at_exit",
+             "exits without waiting for the store"),
   };
 }
 
@@ -99,7 +110,7 @@ Mutants attention_mutants() {
       mutant(run_hopper_attention, HopperAttentionBug::no_expected_bytes,
              "hopper_attention_no_expected_bytes", "race: read"),
       mutant(run_hopper_attention, HopperAttentionBug::no_proxy_fence,
-             "hopper_attention_no_proxy_fence", "missing fence_proxy_async"),
+             "hopper_attention_no_proxy_fence", "missing fence_proxy_async", true),
       mutant(run_hopper_attention, HopperAttentionBug::no_barrier_before_store,
              "hopper_attention_no_barrier_before_store", "race: read"),
       mutant(run_hopper_attention, HopperAttentionBug::value_parity,
@@ -127,14 +138,37 @@ Mutants attention_mutants() {
 
 class SimtMutant : public testing::TestWithParam<Mutant> {};
 
-TEST_P(SimtMutant, IsFound) {
-  simt::Options options;
+// The report of the first seed that finds the mutant, "" if none does.
+std::string report_of(const Mutant& mutant, simt::Options options) {
   std::string report;
   for (options.seed = 1; report.empty() && options.seed <= kSeeds; ++options.seed) {
-    report = GetParam().run(options);
+    report = mutant.run(options);
   }
+  return report;
+}
+
+TEST_P(SimtMutant, IsFound) {
+  const std::string report = report_of(GetParam(), {});
   EXPECT_NE(report, "") << "not found with " << kSeeds << " seeds";
   EXPECT_THAT(report, testing::HasSubstr(GetParam().finds));
+}
+
+TEST_P(SimtMutant, IsFoundWithoutRaceChecksIfItHasAnEffect) {
+  const std::string report = report_of(GetParam(), {.race = simt::Switch::off});
+  EXPECT_EQ(report.empty(), GetParam().needs_race_checks) << report;
+}
+
+TEST(SimtMutants, AreAsManyAsTheDocumentationSays) {
+  size_t all = 0, needy = 0;
+  for (const Mutants& some : {mma_mutants(), gemm_mutants(), attention_mutants()}) {
+    all += some.size();
+    needy += size_t(std::ranges::count(some, true, &Mutant::needs_race_checks));
+  }
+  std::ifstream file(TESSERA_SIMT_DOCUMENTATION);
+  std::string text, word;
+  while (file >> word) text += word + " ";
+  EXPECT_THAT(text, testing::HasSubstr(fmt::format("four small kernels with {} bugs", all)));
+  EXPECT_THAT(text, testing::HasSubstr(fmt::format("with race checks, {} without", all - needy)));
 }
 
 const auto kNames = [](const auto& test) { return test.param.name; };
