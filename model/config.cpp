@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <utility>
+
 namespace tessera {
 namespace {
 
@@ -30,6 +32,15 @@ void validate_rope(const ModelConfig& config) {
             name_of(rope.scaling));
   check_key(rope.factor >= 1, "model.rope.factor", "{} is below 1, which would shorten the context",
             rope.factor);
+  check_key(rope.attention_factor >= 0, "model.rope.attention_factor", "{} is negative",
+            rope.attention_factor);
+  const std::pair<const char*, double> bounds[] = {
+      {"model.rope.beta_fast", rope.beta_fast},
+      {"model.rope.beta_slow", rope.beta_slow},
+      {"model.rope.low_freq_factor", rope.low_freq_factor},
+      {"model.rope.high_freq_factor", rope.high_freq_factor}};
+  for (const auto& [key, value] : bounds)
+    check_key(value > 0, key, "must be positive, got {}", value);
   check_key(rope.scaling != RopeScaling::yarn || rope.beta_fast > rope.beta_slow,
             "model.rope.beta_fast", "{} must be above beta_slow, {}", rope.beta_fast,
             rope.beta_slow);

@@ -77,18 +77,17 @@ struct ModelConfig {
   InitConfig init = {};
 
   void visit(auto&& v) {
-    const double most = 1 << 24;  // keeps every product of sizes within 64 bits
     v("preset", preset, "a published shape; keys beside it override it", one_of(preset_names()));
     v("init_from", init_from,
       "a run's folder, a checkpoint, a Hugging Face folder or a GGUF file: weights and sizes come "
       "from it; rope, context and sliding_window may be given anew");
     v("vocab_size", vocab_size, "tokens the model knows", between(1, INT32_MAX));
-    v("layers", layers, "blocks", between(1, 10000));
-    v("width", width, "elements of the residual stream", between(1, most));
-    v("heads", heads, "query heads", between(1, 1 << 16));
-    v("kv_heads", kv_heads, "key and value heads; 0: as many as heads", between(0, 1 << 16));
+    v("layers", layers, "blocks", between(1, kMostLayers));
+    v("width", width, "elements of the residual stream", between(1, kLargestWidth));
+    v("heads", heads, "query heads", between(1, kMostHeads));
+    v("kv_heads", kv_heads, "key and value heads; 0: as many as heads", between(0, kMostHeads));
     v("head_dim", head_dim, "elements of a head; 0: width / heads", between(0, kLargestHeadDim));
-    v("ffn_width", ffn_width, "inner elements of the gated MLP", between(1, most));
+    v("ffn_width", ffn_width, "inner elements of the gated MLP", between(1, kLargestWidth));
     v("context", context, "tokens of a sequence", tokens(1, INT32_MAX));
     v("sliding_window", sliding_window, "tokens a token sees, itself included; 0: all before it",
       tokens(0));
@@ -113,6 +112,8 @@ struct ModelConfig {
   void validate() const;
 
   static constexpr int64_t kLargestHeadDim = 256;  // of the attention kernels
+  // With them 16 bytes a parameter stay within 64 bits.
+  static constexpr int64_t kLargestWidth = 1 << 20, kMostHeads = 1 << 14, kMostLayers = 10000;
 };
 
 // Throws ConfigError unless `given` has the sizes and options that the weights of `source` fix: all

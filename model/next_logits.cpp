@@ -31,7 +31,7 @@ std::vector<Rows> rows_of(Context& ctx, std::span<const Continuation> sequences)
   int64_t begin = 0;
   for (const auto& [cache, tokens] : sequences) {
     const int64_t first = cache->length(), length = first + tokens;
-    check(length <= cache->capacity(), "generate: {} tokens do not fit the cache of {}", length,
+    check(length <= cache->capacity(), "{} tokens do not fit the cache of {}", length,
           cache->capacity());
     rows.push_back(
         {*cache, begin, begin + tokens, first, length, whole(ctx, tokens), whole(ctx, length)});
@@ -84,7 +84,7 @@ Tensor Llama::next_logits(Context& ctx, const Tensor& tokens,
   const GradMode off(ctx, false);
   const std::vector<Rows> rows = rows_of(ctx, sequences);
   const int64_t n = tokens.shape(0);
-  check(!rows.empty() && rows.back().end == n, "generate: {} tokens for sequences of {} in all", n,
+  check(!rows.empty() && rows.back().end == n, "{} tokens for sequences of {} in all", n,
         rows.empty() ? 0 : rows.back().end);
   const float eps = float(config_.norm_eps);
   const Tensor positions = positions_of(ctx, rows);

@@ -16,7 +16,7 @@ struct SamplerOptions {
 };
 
 // Draws token number `position` of a text: the same seed gives the same text. Ties go to the lower
-// id. Throws Error if no logit is finite.
+// id, and NaN is never drawn. Throws Error if the largest logit is not finite.
 int64_t sample(std::span<const float> logits, const SamplerOptions& options, int64_t position);
 
 }  // namespace tessera

@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/config/scalar.h"
@@ -12,7 +11,7 @@
 #include "core/program/progress_line.h"
 #include "core/program/stop_signal.h"
 #include "data/output_file.h"
-#include "train/device_option.h"
+#include "train/device_options.h"
 #include "train/evaluator.h"
 #include "train/load_model.h"
 #include "train/metrics/console.h"
@@ -50,10 +49,8 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "a run's folder, one of its checkpoints, a Hugging Face folder or a GGUF file")
       ->required();
   app.add_option("TOKENS", arguments.tokens, "a token file of the same tokenizer")->required();
-  app.add_option("--split", arguments.split, "val (default) or train")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, Split>{{"val", Split::val}, {"train", Split::train}})
-                      .description("{val,train}"));
+  add_choice(app, "--split", arguments.split, {{"val", Split::val}, {"train", Split::train}},
+             "the part of the token file");
   app.add_option("--context", arguments.context, "tokens of a window; by default the model's");
   app.add_option(
       "--stride", arguments.stride,
@@ -69,13 +66,8 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "model.sliding_window, attention.*, data.document_mask; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--json", arguments.json, "write the result to this file");
-  app.add_option("--precision", arguments.precision, "of weights and activations; by default fp32")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, DType>{{"fp32", DType::f32}, {"bf16", DType::bf16}})
-                      .description("{fp32,bf16}"));
-  add_device_option(app, arguments.run);
-  app.add_option("--threads", arguments.run.threads, "0: one for each core")
-      ->check(CLI::Range(0, 4096));
+  add_precision_option(app, arguments.precision);
+  add_device_options(app, arguments.run);
 }
 
 void check_tokenizer(const TokenFile& file, const LoadedModel& model, const Arguments& arguments) {
@@ -173,7 +165,6 @@ nlohmann::ordered_json to_json(const Evaluation& result, const LoadedModel& load
 
 void run(const Arguments& arguments) {
   StopSignal stop;  // first: before threads exist
-  const auto begin = std::chrono::steady_clock::now();
   Context ctx(context_options(arguments.run));
   std::vector<std::string> overrides = arguments.overrides;
   if (!arguments.context.empty()) overrides.push_back("model.context=" + arguments.context);
@@ -183,6 +174,7 @@ void run(const Arguments& arguments) {
   EvaluationReader reader = open_reader(arguments, loaded.config);
   std::optional<OutputFile> output;  // claimed before the work
   if (!arguments.json.empty()) output.emplace(arguments.json);
+  const auto begin = std::chrono::steady_clock::now();
   const Evaluation result = run_evaluation(ctx, loaded, file, reader, stop);
   print(result, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   if (!output) return;

@@ -1,16 +1,17 @@
 // generate CHECKPOINT: continues prompts.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/files/file.h"
 #include "core/program/program.h"
 #include "data/chat_template.h"
 #include "data/output_file.h"
-#include "train/device_option.h"
+#include "train/device_options.h"
 #include "train/generator.h"
 #include "train/load_model.h"
 #include "train/setup.h"
@@ -31,11 +32,16 @@ Examples:
 
 struct Arguments {
   std::string checkpoint, prompt, chat, system;
-  std::filesystem::path prompts, output;
+  std::filesystem::path prompts, output, tokenizer;
   std::string prompt_field = "prompt";
   GenerateOptions options;
   DType precision = DType::f32;
   RunSection run;
+};
+
+// CLI11's comparisons let NaN pass.
+const auto kFinite = [](const std::string& text) {
+  return std::string(std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "must be finite");
 };
 
 void declare_sampling(CLI::App& app, GenerateOptions& options) {
@@ -43,6 +49,7 @@ void declare_sampling(CLI::App& app, GenerateOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("-t,--temperature", options.sampler.temperature, "0: always the likeliest token")
+      ->check(kFinite)
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--top-k", options.sampler.top_k, "only the k likeliest tokens; 0: all")
@@ -50,6 +57,7 @@ void declare_sampling(CLI::App& app, GenerateOptions& options) {
       ->capture_default_str();
   app.add_option("--top-p", options.sampler.top_p,
                  "only the likeliest that together reach this probability, (0, 1]")
+      ->check(kFinite)
       ->check(CLI::Range(1e-9, 1.0))
       ->capture_default_str();
   app.add_option("--seed", options.sampler.seed, "the same seed gives the same text")
@@ -87,16 +95,16 @@ void declare_prompts(CLI::App& app, Arguments& arguments) {
 void declare(CLI::App& app, Arguments& arguments) {
   app.footer(kFooter);
   app.add_option("CHECKPOINT", arguments.checkpoint,
-                 "a run's folder, one of its checkpoints, a Hugging Face folder or a GGUF file")
+                 "a run's folder, one of its checkpoints, a Hugging Face folder, a GGUF file or a "
+                 "legacy .bin of llama2.c")
       ->required();
   declare_prompts(app, arguments);
   declare_sampling(app, arguments.options);
-  app.add_option("--precision", arguments.precision, "of weights and activations")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, DType>{{"fp32", DType::f32}, {"bf16", DType::bf16}}));
-  add_device_option(app, arguments.run);
-  app.add_option("--threads", arguments.run.threads, "0: one for each core")
-      ->check(CLI::Range(0, 4096));
+  app.add_option("--tokenizer", arguments.tokenizer,
+                 "for a model that carries none: a tokenizer.json, a SentencePiece .model or a "
+                 "folder with one of them");
+  add_precision_option(app, arguments.precision);
+  add_device_options(app, arguments.run);
 }
 
 std::string prompt_field_of(const std::string& line, const std::string& field,
@@ -220,16 +228,24 @@ void continue_file(Context& ctx, const LoadedModel& loaded, const Arguments& arg
   report(times, prompts.size(), loaded.step);
 }
 
+// Before the weights are read, which may take long.
+ModelSource open_with_tokenizer(const Arguments& arguments) {
+  ModelSource source = open_model(arguments.checkpoint);
+  if (!arguments.tokenizer.empty()) give_tokenizer(source, arguments.tokenizer);
+  check(source.tokenizer != nullptr, "{}; give one with --tokenizer", source.tokenizer_problem);
+  return source;
+}
+
 void run(const Arguments& arguments) {
   const bool many = !arguments.prompts.empty();
   const std::vector<std::string> prompts =
       many ? read_prompts(arguments) : std::vector<std::string>{arguments.prompt};
   Context ctx(context_options(arguments.run));
-  const LoadedModel loaded = load_model(ctx, arguments.checkpoint, arguments.precision);
-  check(loaded.tokenizer != nullptr, "{}", loaded.tokenizer_problem);
+  const LoadedModel loaded = load_model(ctx, open_with_tokenizer(arguments), arguments.precision);
   const PromptEncoder encoder(arguments, *loaded.tokenizer);
   GenerateOptions options = arguments.options;
-  options.end_of_turn = encoder.end_of_turn();
+  options.end_tokens = loaded.end_tokens;
+  if (const auto end = encoder.end_of_turn()) options.end_tokens.push_back(*end);
   if (many) return continue_file(ctx, loaded, arguments, prompts, encoder, options);
   continue_one(ctx, loaded, arguments, encoder.encode(arguments.prompt), options);
 }

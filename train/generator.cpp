@@ -98,7 +98,7 @@ class Sequence {
     ++result_.tokens;
     std::string text;
     if (id == tokenizer_.end_of_sequence() || id == tokenizer_.separator() ||
-        id == options_.end_of_turn) {
+        std::ranges::count(options_.end_tokens, int64_t{id}) > 0) {
       result_.stopped = true;
     } else {
       text = filter_.push(decoder_.push(id));
@@ -116,7 +116,8 @@ class Sequence {
   }
   static int64_t capacity(const Llama& model, const std::vector<TokenId>& prompt,
                           const GenerateOptions& options) {
-    return std::min(model.config().context, int64_t(prompt.size()) + options.max_tokens);
+    const int64_t length = int64_t(prompt.size()), room = model.config().context - length;
+    return length + std::min(room, options.max_tokens);
   }
 
   size_t number_;
@@ -157,10 +158,9 @@ std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, std::string_view 
   const std::vector<TokenId> text = tokenizer.encode(prompt);
   ids.insert(ids.end(), text.begin(), text.end());
   if (ids.empty() && tokenizer.separator()) ids.push_back(*tokenizer.separator());
-  check(
-      !ids.empty(),
-      "generate: the prompt is empty and tokenizer {} has no token to begin with; give a --prompt",
-      tokenizer.name());
+  check(!ids.empty(),
+        "the prompt is empty and tokenizer {} has no token to begin with; give a --prompt",
+        tokenizer.name());
   return ids;
 }
 
@@ -171,8 +171,8 @@ std::vector<Generated> generate(Context& ctx, const Llama& model, const Tokenize
                                 GenerateTimes* times) {
   for (size_t i = 0; i < prompts.size(); ++i) {
     check(int64_t(prompts[i].size()) < model.config().context,
-          "generate: prompt {} has {} tokens, the model's context {}; shorten it", i + 1,
-          prompts[i].size(), model.config().context);
+          "prompt {} has {} tokens, the model's context {}; shorten it", i + 1, prompts[i].size(),
+          model.config().context);
   }
   GenerateTimes spent;
   std::vector<Generated> results(prompts.size());

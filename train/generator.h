@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,9 +16,9 @@ namespace tessera {
 struct GenerateOptions {
   SamplerOptions sampler;
   int64_t max_tokens = 256;
-  std::vector<std::string> stop;       // texts that end the generation; they are not part of it
-  std::optional<TokenId> end_of_turn;  // ends it, besides the tokenizer's own end tokens
-  int64_t batch = 8;                   // prompts that are continued together
+  std::vector<std::string> stop;    // texts that end the generation; they are not part of it
+  std::vector<int64_t> end_tokens;  // ids that end it, besides the tokenizer's own
+  int64_t batch = 8;                // prompts that are continued together
 };
 
 struct Generated {

@@ -46,6 +46,14 @@ class Metadata {
     check(std::isfinite(*value), "{}: {}: it is not finite", where_, key);
     return decimal(*value);
   }
+  // Whether the key is there with a value other than 0.
+  bool is_set(const std::string& key) const {
+    const auto found = file_.metadata.find(key);
+    if (found == file_.metadata.end()) return false;
+    const auto* integer = std::get_if<int64_t>(&found->second);
+    const auto* number = std::get_if<double>(&found->second);
+    return integer ? *integer != 0 : !number || *number != 0;
+  }
   int64_t need(const std::string& key, int64_t highest) const {
     const auto value = integer(key, 1, highest);
     check(value.has_value(), "{}: {} is missing", where_, key);
@@ -116,29 +124,41 @@ void read_llama3(const Metadata& metadata, const StoredTensor& tensor, const std
         where, kRopeFactors, rope.factor);
 }
 
+// A factor without a type is linear scaling, and was called rope.scale_linear in older files (as
+// llama.cpp reads them).
+void read_rope_scaling(const Metadata& metadata, const std::string& where, ModelConfig& model) {
+  RopeConfig& rope = model.rope;
+  const std::string key = metadata.own("rope.scaling.type"), type = metadata.text(key);
+  const auto given = metadata.number(metadata.own("rope.scaling.factor"));
+  const double factor =
+      given ? *given : metadata.number(metadata.own("rope.scale_linear")).value_or(1);
+  const double scale = metadata.number(metadata.own("rope.scaling.attn_factor")).value_or(1);
+  check(scale == 1, "{}: {}: {} is not supported; 1 is", where,
+        metadata.own("rope.scaling.attn_factor"), scale);
+  check(type.empty() || type == "none" || type == "linear" || type == "yarn",
+        "{}: {}: '{}' is not supported; none, linear, yarn are", where, key, type);
+  if (type == "none" || (type.empty() && factor == 1)) return;
+  rope.scaling = type == "yarn" ? RopeScaling::yarn : RopeScaling::linear;
+  rope.factor = factor;
+  rope.original_length =
+      metadata.integer(metadata.own("rope.scaling.original_context_length"), 1, INT32_MAX)
+          .value_or(model.context);
+  rope.beta_fast = metadata.number(metadata.own("rope.scaling.yarn_beta_fast")).value_or(32);
+  rope.beta_slow = metadata.number(metadata.own("rope.scaling.yarn_beta_slow")).value_or(1);
+}
+
 void read_rope(const Metadata& metadata, const GgufFile& file, const std::string& where,
                ModelConfig& model) {
   RopeConfig& rope = model.rope;
   rope.theta = metadata.number(metadata.own("rope.freq_base")).value_or(10000);
   check(rope.theta > 1, "{}: {}: {} is not above 1", where, metadata.own("rope.freq_base"),
         rope.theta);
-  const auto turned = metadata.integer(metadata.own("rope.dimension_count"), 1, 1 << 24);
+  const auto turned =
+      metadata.integer(metadata.own("rope.dimension_count"), 1, ModelConfig::kLargestWidth);
   check(turned.value_or(model.head_dim) == model.head_dim,
         "{}: {}: only part of a head is turned, which is not supported", where,
         metadata.own("rope.dimension_count"));
-  const std::string type = metadata.text(metadata.own("rope.scaling.type"));
-  if (type == "linear" || type == "yarn") {
-    rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::yarn;
-    rope.factor = metadata.number(metadata.own("rope.scaling.factor")).value_or(1);
-    rope.original_length =
-        metadata.integer(metadata.own("rope.scaling.original_context_length"), 1, INT32_MAX)
-            .value_or(model.context);
-    rope.beta_fast = metadata.number(metadata.own("rope.scaling.yarn_beta_fast")).value_or(32);
-    rope.beta_slow = metadata.number(metadata.own("rope.scaling.yarn_beta_slow")).value_or(1);
-  } else {
-    check(type.empty() || type == "none", "{}: {}: '{}' is not supported; none, linear, yarn are",
-          where, metadata.own("rope.scaling.type"), type);
-  }
+  read_rope_scaling(metadata, where, model);
   if (const StoredTensor* factors = find_tensor(file, kRopeFactors))
     read_llama3(metadata, *factors, where, model);
 }
@@ -147,14 +167,12 @@ void refuse_unsupported(const Metadata& metadata, const std::string& where) {
   for (const char* key : {"expert_count", "attention.value_residual", "logit_scale",
                           "residual_scale", "embedding_scale", "attention.scale"}) {
     const std::string full = metadata.own(key);
-    check(metadata.integer(full, 0, INT32_MAX).value_or(0) == 0, "{}: {} is not supported", where,
-          full);
+    check(!metadata.is_set(full), "{}: {} is not supported", where, full);
   }
 }
 
 ModelConfig read_model(const Metadata& metadata, const GgufFile& file, Architecture architecture,
                        const std::string& where) {
-  constexpr int64_t kMost = 1 << 24;  // as model/config.h
   ModelConfig model;
   const StoredTensor* embedding = find_tensor(file, "token_embd.weight");
   check(embedding && embedding->shape.rank() == 2, "{}: tensor token_embd.weight is missing",
@@ -162,17 +180,21 @@ ModelConfig read_model(const Metadata& metadata, const GgufFile& file, Architect
   model.vocab_size = embedding->shape[0];
   check(model.vocab_size <= INT32_MAX, "{}: tensor token_embd.weight has {} rows", where,
         model.vocab_size);
-  model.layers = metadata.need(metadata.own("block_count"), 10000);
-  model.width = metadata.need(metadata.own("embedding_length"), kMost);
-  model.heads = metadata.need(metadata.own("attention.head_count"), 1 << 16);
+  model.layers = metadata.need(metadata.own("block_count"), ModelConfig::kMostLayers);
+  model.width = metadata.need(metadata.own("embedding_length"), ModelConfig::kLargestWidth);
+  model.heads = metadata.need(metadata.own("attention.head_count"), ModelConfig::kMostHeads);
   model.kv_heads =
-      metadata.integer(metadata.own("attention.head_count_kv"), 1, 1 << 16).value_or(model.heads);
-  model.head_dim = metadata.integer(metadata.own("attention.key_length"), 1, kMost).value_or(0);
-  const auto value_length = metadata.integer(metadata.own("attention.value_length"), 1, kMost);
+      metadata.integer(metadata.own("attention.head_count_kv"), 1, ModelConfig::kMostHeads)
+          .value_or(model.heads);
+  model.head_dim =
+      metadata.integer(metadata.own("attention.key_length"), 1, ModelConfig::kLargestWidth)
+          .value_or(0);
+  const auto value_length =
+      metadata.integer(metadata.own("attention.value_length"), 1, ModelConfig::kLargestWidth);
   check(!value_length || model.head_dim == 0 || *value_length == model.head_dim,
         "{}: {}: values of another length than keys are not supported", where,
         metadata.own("attention.value_length"));
-  model.ffn_width = metadata.need(metadata.own("feed_forward_length"), kMost);
+  model.ffn_width = metadata.need(metadata.own("feed_forward_length"), ModelConfig::kLargestWidth);
   model.context = metadata.need(metadata.own("context_length"), INT32_MAX);
   model.sliding_window =
       metadata.integer(metadata.own("attention.sliding_window"), 0, INT32_MAX).value_or(0);

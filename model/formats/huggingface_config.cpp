@@ -53,7 +53,9 @@ void refuse_unsupported(const JsonObject& config) {
 int64_t read_window(const JsonObject& config, Architecture architecture, int64_t layers) {
   const auto window = config.integer("sliding_window", 0, INT32_MAX);
   if (architecture == Architecture::llama) return 0;
-  if (architecture == Architecture::mistral) return window.value_or(0);
+  // transformers' default where the key is absent; null is no window.
+  if (architecture == Architecture::mistral)
+    return window.value_or(config.contains("sliding_window") ? 0 : 4096);
   if (!config.boolean("use_sliding_window").value_or(false) || !window) return 0;
   const std::vector<std::string> types = config.texts("layer_types");
   for (const std::string& type : types)
@@ -69,16 +71,16 @@ int64_t read_window(const JsonObject& config, Architecture architecture, int64_t
 }
 
 ModelConfig read_model(const JsonObject& config, Architecture architecture) {
-  constexpr int64_t kMost = 1 << 24;  // as model/config.h
   ModelConfig model;
   model.vocab_size = config.need_integer("vocab_size", 1, INT32_MAX);
-  model.layers = config.need_integer("num_hidden_layers", 1, 10000);
-  model.width = config.need_integer("hidden_size", 1, kMost);
-  model.heads = config.need_integer("num_attention_heads", 1, 1 << 16);
-  model.kv_heads = config.integer("num_key_value_heads", 1, 1 << 16).value_or(model.heads);
+  model.layers = config.need_integer("num_hidden_layers", 1, ModelConfig::kMostLayers);
+  model.width = config.need_integer("hidden_size", 1, ModelConfig::kLargestWidth);
+  model.heads = config.need_integer("num_attention_heads", 1, ModelConfig::kMostHeads);
+  model.kv_heads =
+      config.integer("num_key_value_heads", 1, ModelConfig::kMostHeads).value_or(model.heads);
   const int64_t head_dim = architecture == Architecture::qwen3 ? 128 : 0;
-  model.head_dim = config.integer("head_dim", 1, kMost).value_or(head_dim);
-  model.ffn_width = config.need_integer("intermediate_size", 1, kMost);
+  model.head_dim = config.integer("head_dim", 1, ModelConfig::kLargestWidth).value_or(head_dim);
+  model.ffn_width = config.need_integer("intermediate_size", 1, ModelConfig::kLargestWidth);
   model.context = config.need_integer("max_position_embeddings", 1, INT32_MAX);
   model.sliding_window = read_window(config, architecture, model.layers);
   model.tied_embeddings = config.boolean("tie_word_embeddings").value_or(false);
@@ -165,8 +167,6 @@ std::string huggingface_config(const ModelConfig& model, const SpecialTokens& to
   if (architecture == Architecture::llama) config["mlp_bias"] = false;
   if (architecture != Architecture::llama && model.sliding_window > 0)
     config["sliding_window"] = model.sliding_window;
-  if (architecture == Architecture::mistral && model.sliding_window == 0)
-    config["sliding_window"] = nullptr;
   if (architecture == Architecture::qwen2 || architecture == Architecture::qwen3) {
     config["use_sliding_window"] = model.sliding_window > 0;
     config["max_window_layers"] = model.sliding_window > 0 ? 0 : model.layers;

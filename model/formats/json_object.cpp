@@ -37,6 +37,10 @@ bool JsonObject::has(const char* key) const {
   return find(key) != nullptr;
 }
 
+bool JsonObject::contains(const char* key) const {
+  return object_.contains(key);
+}
+
 int64_t JsonObject::checked_integer(const char* key, const json& value, int64_t lowest,
                                     int64_t highest) const {
   if (!value.is_number_integer()) fail_at(key, "{} is not an integer", shown(value));

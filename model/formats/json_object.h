@@ -20,8 +20,8 @@ class JsonObject {
   JsonObject(const nlohmann::json& object, std::string where, std::string path = {});
 
   const std::string& where() const { return where_; }
-  // Present and not null.
-  bool has(const char* key) const;
+  bool has(const char* key) const;       // and it is not null
+  bool contains(const char* key) const;  // even as null
 
   // Nothing where the key is absent or null. Error for another type or, of integers, a value out
   // of [lowest, highest].

@@ -42,11 +42,11 @@ ModelConfig read_config(std::span<const std::byte> file, const std::string& wher
     return value;
   };
   ModelConfig config;
-  config.width = size(0, "dim", 1 << 24);
-  config.ffn_width = size(1, "hidden_dim", 1 << 24);
-  config.layers = size(2, "n_layers", 10000);
-  config.heads = size(3, "n_heads", 1 << 16);
-  config.kv_heads = size(4, "n_kv_heads", 1 << 16);
+  config.width = size(0, "dim", ModelConfig::kLargestWidth);
+  config.ffn_width = size(1, "hidden_dim", ModelConfig::kLargestWidth);
+  config.layers = size(2, "n_layers", ModelConfig::kMostLayers);
+  config.heads = size(3, "n_heads", ModelConfig::kMostHeads);
+  config.kv_heads = size(4, "n_kv_heads", ModelConfig::kMostHeads);
   config.tied_embeddings = sizes[5] > 0;  // negative: a classifier of its own
   config.vocab_size = std::abs(int64_t{sizes[5]});
   check(config.vocab_size > 0, "{}: vocab_size is 0", where);

@@ -6,7 +6,7 @@
 #include "core/program/program.h"
 #include "kernels/launch/cpu/isa.h"
 #include "tests/bench/benchmarks.h"
-#include "train/device_option.h"
+#include "train/device_options.h"
 #include "train/setup.h"
 
 namespace tessera::bench {
@@ -38,9 +38,7 @@ void declare_common(CLI::App& app, Arguments& arguments) {
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
-  add_device_option(app, arguments.run);
-  app.add_option("--threads", arguments.run.threads, "0: one for each core")
-      ->check(CLI::Range(0, 4096));
+  add_device_options(app, arguments.run);
   app.add_option("--isa", arguments.isa, "best, avx2, avx512 or avx512_bf16")
       ->capture_default_str();
   app.add_option("--seconds", arguments.seconds, "of clean measurement for each figure")

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <vector>
@@ -57,10 +59,44 @@ TEST(Sampler, TiesGoToTheLowerId) {
   EXPECT_EQ(sample(std::vector<float>{1, 2, 2}, {.temperature = 0}, 0), 1);
 }
 
-TEST(Sampler, PassesOverNaNAndRefusesNothingElse) {
+// What top_p drops before it sorts may not change what it keeps: all of 1000 ids, sorted.
+TEST(Sampler, TopPKeepsWhatSortingAllWouldKeep) {
+  std::vector<float> logits;
+  for (int i = 0; i < 1000; ++i) logits.push_back(3 * std::sin(float(i * i)));
+  for (double top_p : {1e-9, 0.01, 0.5, 0.9, 0.999}) {
+    std::vector<float> sorted = logits;
+    std::ranges::sort(sorted, std::greater());
+    double total = 0, kept = 0;
+    for (float x : sorted) total += std::exp(double(x));
+    size_t n = 0;
+    while (kept < top_p * total) kept += std::exp(double(sorted[n++]));
+    for (int i = 0; i < 3000; ++i) {
+      const int64_t id = sample(logits, {.top_p = top_p}, i);
+      EXPECT_GE(logits[size_t(id)], sorted[n - 1]) << top_p;
+    }
+    if (n == 1) continue;
+    bool last_drawn = false;  // the least likely of few that are kept
+    for (int i = 0; n < 20 && i < 3000 && !last_drawn; ++i)
+      last_drawn = logits[size_t(sample(logits, {.top_p = top_p}, i))] == sorted[n - 1];
+    EXPECT_EQ(last_drawn, n < 20) << top_p;
+  }
+}
+
+TEST(Sampler, PassesOverNaN) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(sample(std::vector<float>{nan, 0, nan}, {}, 0), 1);
-  EXPECT_THROW(sample(std::vector<float>{nan, nan}, {}, 0), Error);
+  EXPECT_EQ(sample(std::vector<float>{nan, 0, nan}, {.temperature = 0}, 0), 1);
+}
+
+TEST(Sampler, NeedsAFiniteLogitAndNoneAbove) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = INFINITY;
+  for (double temperature : {0.0, 1.0}) {
+    const SamplerOptions options{.temperature = temperature};
+    for (const std::vector<float>& logits :
+         {std::vector<float>{nan, nan}, {0, infinity, 3}, {-infinity, -infinity}, {}})
+      EXPECT_THROW(sample(logits, options, 0), Error);
+    EXPECT_EQ(sample(std::vector<float>{-infinity, 1, -infinity}, options, 0), 1);
+  }
 }
 
 }  // namespace

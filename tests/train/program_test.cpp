@@ -143,6 +143,8 @@ TEST_F(ProgramTest, TrainsGeneratesAndPlans) {
   expect_error("train", "run.yaml", "--resume");
   expect_error("train", "run.yaml --resume --set model.width=64", "shape");
   expect_error("generate", "run --prompt x --temperature -1", "--temperature");
+  expect_error("generate", "run --prompt x --temperature nan", "--temperature");
+  expect_error("generate", "run --prompt x --precision fp16", "fp16 not in {fp32,bf16}");
 }
 
 TEST_F(ProgramTest, Evaluates) {
@@ -206,6 +208,22 @@ evaluation: {{every: 0}}
   expect_error("convert-checkpoint", "run other --to checkpoint --dtype bf16",
                "a checkpoint holds f32");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "other"));
+}
+
+TEST_F(ProgramTest, GenerateObeysTheModelsOwnEndTokens) {
+  ASSERT_EQ(run("train", "run.yaml").status, 0);
+  ASSERT_EQ(run("convert-checkpoint", "run hf").status, 0);
+  const std::string prompt = "1 and ", options = " --prompt '1 and ' -n 20 --temperature 0";
+  const std::string text = run("generate", "hf" + options).out;
+  const char end = text.at(prompt.size() + 3);
+  auto config = nlohmann::json::parse(read_text(folder_ / "hf/config.json"));
+  config["eos_token_id"] = {int(end), 256};
+  write_text(folder_ / "hf/config.json", config.dump());
+  EXPECT_EQ(run("generate", "hf" + options).out,
+            text.substr(0, text.find(end, prompt.size())) + "\n");
+  expect_error("generate", "run --prompt x --tokenizer tokenizer.json", "carries its own");
+  ASSERT_TRUE(std::filesystem::remove(folder_ / "hf/tessera_tokenizer.json"));
+  expect_error("generate", "hf --prompt x", "give one with --tokenizer");
 }
 
 TEST_F(ProgramTest, EvaluateNamesWhatDoesNotFit) {

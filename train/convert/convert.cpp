@@ -116,7 +116,8 @@ ConvertSummary convert_model(const fs::path& input, const fs::path& output,
                              const ConvertOptions& options, const ConvertProgress& progress) {
   check(!fs::exists(output), "{}: already exists; remove it or choose another name",
         output.string());
-  const ModelSource source = open_model(input);
+  ModelSource source = open_model(input);
+  if (!options.tokenizer.empty()) give_tokenizer(source, options.tokenizer);
   ConvertSummary summary{.to = form_of(source, output, options)};
   summary.type = type_of(source, summary.to, options);
   const uint64_t total = total_bytes(*source.weights, summary.type);

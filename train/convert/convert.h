@@ -15,6 +15,7 @@ struct ConvertOptions {
   // By default the type the source has its embedding in; a checkpoint is always f32.
   std::optional<StoredType> type;
   uint64_t max_shard_bytes = 5'000'000'000;  // of a safetensors file
+  std::filesystem::path tokenizer;           // of a model that carries none, see give_tokenizer()
 };
 
 struct ConvertSummary {

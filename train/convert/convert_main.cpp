@@ -21,7 +21,7 @@ void declare(CLI::App& app, Arguments& arguments) {
       "  convert-checkpoint runs/quickstart quickstart-hf --dtype bf16\n"
       "  convert-checkpoint SmolLM2-135M smollm2 --to checkpoint\n"
       "  convert-checkpoint SmolLM2-135M smollm2.gguf --dtype q8_0\n"
-      "  convert-checkpoint stories15M.bin stories15m --to checkpoint\n"
+      "  convert-checkpoint stories15M.bin stories15m --tokenizer tokenizer.model\n"
       "  convert-checkpoint Llama-3.2-1B llama --to huggingface --max-shard-size 1GB");
   app.add_option("INPUT", arguments.input,
                  "a run's folder, one of its checkpoints, a Hugging Face folder, a GGUF file or a "
@@ -40,6 +40,9 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "of one safetensors file: a number of bytes, or with KB, MB, GB")
       ->transform(CLI::AsSizeValue(true))
       ->default_str("5GB");
+  app.add_option("--tokenizer", arguments.options.tokenizer,
+                 "for an INPUT that carries none (GGUF files of others, llama2.c): a "
+                 "tokenizer.json, a SentencePiece .model or a folder with one of them");
 }
 
 void run(Arguments& arguments) {

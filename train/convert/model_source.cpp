@@ -122,4 +122,16 @@ ModelSource open_model(const fs::path& path) {
   return is_gguf_file(path) ? open_gguf_source(path) : open_llama2c_source(path);
 }
 
+void give_tokenizer(ModelSource& source, const fs::path& path) {
+  check(!source.tokenizer, "--tokenizer: {} carries its own; leave the option out",
+        source.path.string());
+  source.tokenizer = load_tokenizer(path);
+  source.tokenizer_problem.clear();
+  check(
+      source.tokenizer->vocabulary_size() <= source.config.model.vocab_size,
+      "--tokenizer: {} has {} ids, but {} is a model of {}; give the tokenizer it was trained with",
+      path.string(), source.tokenizer->vocabulary_size(), source.path.string(),
+      source.config.model.vocab_size);
+}
+
 }  // namespace tessera

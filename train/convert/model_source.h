@@ -37,4 +37,8 @@ struct ModelSource {
 // weights. Throws Error naming the file.
 ModelSource open_model(const std::filesystem::path& path);
 
+// Gives a model that carries no tokenizer the one of `path`, see load_tokenizer(). Throws Error if
+// the model has its own, or fewer ids than the tokenizer.
+void give_tokenizer(ModelSource& source, const std::filesystem::path& path);
+
 }  // namespace tessera

@@ -32,14 +32,15 @@ std::unique_ptr<Tokenizer> read_tokenizer_files(const fs::path& folder) {
 }
 
 void write_tokenizer_files(const ModelSource& source, const fs::path& folder) {
+  bool carried = false;
   if (source.form == ModelForm::huggingface) {
     for (const char* name : kCarriedFiles) {
-      if (fs::exists(source.path / name))
-        write_text_file(folder / name, read_text_file(source.path / name));
+      if (!fs::exists(source.path / name)) continue;
+      write_text_file(folder / name, read_text_file(source.path / name));
+      carried = true;
     }
-    return;
   }
-  if (!source.tokenizer) return;
+  if (carried || !source.tokenizer) return;
   const std::vector<TextFile> files = source.tokenizer->published_files();
   for (const TextFile& file : files) write_text_file(folder / file.name, file.contents);
   if (files.empty()) write_text_file(folder / kOwnFile, source.tokenizer->to_json());

@@ -9,8 +9,8 @@ namespace tessera {
 // one that is not known here.
 std::unique_ptr<Tokenizer> read_tokenizer_files(const std::filesystem::path& folder);
 
-// Into a folder: the files that the source's folder has, or those that its tokenizer is published
-// as, or, for a tokenizer without a published form, one of our own.
+// Into a folder: the files that the source's folder has; where it has none, those that its
+// tokenizer is published as, or, for a tokenizer without a published form, one of our own.
 void write_tokenizer_files(const ModelSource& source, const std::filesystem::path& folder);
 
 }  // namespace tessera

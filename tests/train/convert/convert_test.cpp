@@ -167,5 +167,36 @@ TEST_P(Llama2cTest, ComputesTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Tied, Llama2cTest, testing::Bool());
 
+// A model file without a tokenizer, and one to give it.
+class GivenTokenizer : public testing::Test {
+ protected:
+  GivenTokenizer() {
+    const ModelSource source = open_model(test::golden_folder() / "llama");
+    test::write_text(model_, test::llama2c_file(source.config.model, *source.weights));
+    test::write_text(folder_ / "tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"a": 0,
+      "b": 1, "ab": 2}, "merges": [["a", "b"]]}, "pre_tokenizer": {"type": "ByteLevel"},
+      "decoder": {"type": "ByteLevel"}})");
+  }
+  test::TemporaryFolder folder_;
+  fs::path model_ = folder_ / "model.bin", tokenizer_ = folder_ / "tokenizer.json";
+};
+
+TEST_F(GivenTokenizer, GoesIntoEveryForm) {
+  for (ModelForm form : {ModelForm::checkpoint, ModelForm::huggingface, ModelForm::gguf}) {
+    const fs::path output = folder_ / fmt::format("as.{}", name_of(form));
+    convert_to(model_, output, {.to = form, .tokenizer = tokenizer_});
+    const ModelSource source = open_model(output);
+    ASSERT_TRUE(source.tokenizer) << output << source.tokenizer_problem;
+    EXPECT_EQ(source.tokenizer->encode("abba"), (std::vector<TokenId>{2, 1, 0})) << output;
+  }
+}
+
+TEST_F(GivenTokenizer, IsForAModelWithoutOne) {
+  convert_to(model_, folder_ / "own", {.to = ModelForm::checkpoint, .tokenizer = tokenizer_});
+  const std::string error =
+      error_of([&] { convert_to(folder_ / "own", folder_ / "b", {.tokenizer = tokenizer_}); });
+  EXPECT_TRUE(contains(error, "carries its own")) << error;
+}
+
 }  // namespace
 }  // namespace tessera
