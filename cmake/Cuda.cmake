@@ -1,26 +1,65 @@
-# The `cuda` device: TESSERA_CUDA=AUTO uses the toolkit where nvcc is found, ON requires it, OFF
-# leaves it out. Sets TESSERA_HAS_CUDA, and TESSERA_HAS_CUBLASLT where cuBLASLt is there too.
+# The `cuda` device: TESSERA_CUDA=AUTO uses the toolkit where an nvcc is found that works here, ON
+# requires it, OFF leaves it out. Sets TESSERA_HAS_CUDA, and TESSERA_HAS_CUBLASLT where cuBLASLt is
+# there too.
 # A program built with CUDA starts on machines without a driver: cudart is linked statically, and
 # the driver is reached through it alone.
-set(TESSERA_CUDA AUTO CACHE STRING "the cuda device: AUTO (where nvcc is found), ON or OFF")
+include(CheckLanguage)
+
+set(TESSERA_CUDA AUTO CACHE STRING "the cuda device: AUTO (where a usable nvcc is), ON or OFF")
 set_property(CACHE TESSERA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(TESSERA_HAS_CUDA OFF)
 set(TESSERA_HAS_CUBLASLT OFF)
+set(TESSERA_OLDEST_CUDA 12.4)
+
+# Sets CMAKE_CUDA_COMPILER to an nvcc that is new enough and compiles, and `problem` to "", or to
+# the reason why there is none. The user's choice, by CMAKE_CUDA_COMPILER or CUDACXX, comes first.
+function(tessera_find_nvcc problem)
+  if(CMAKE_CUDA_COMPILER)
+    set(nvcc ${CMAKE_CUDA_COMPILER})
+  elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
+    set(nvcc $ENV{CUDACXX})
+  else()
+    find_program(TESSERA_NVCC nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+    set(nvcc ${TESSERA_NVCC})
+  endif()
+  set(reason "")
+  if(NOT nvcc)
+    set(reason "no nvcc in PATH, CUDACXX, CUDA_PATH or /usr/local/cuda/bin")
+  else()
+    execute_process(COMMAND ${nvcc} --version OUTPUT_VARIABLE told ERROR_QUIET)
+    if(NOT told MATCHES "release ([0-9]+[.][0-9]+)")
+      set(reason "${nvcc} --version names no release")
+    elseif(CMAKE_MATCH_1 VERSION_LESS TESSERA_OLDEST_CUDA)
+      set(reason "${nvcc} is ${CMAKE_MATCH_1}, older than ${TESSERA_OLDEST_CUDA}")
+    elseif(NOT CMAKE_CUDA_COMPILER)
+      unset(CMAKE_CUDA_COMPILER CACHE)  # of an attempt that failed
+      set(ENV{CUDACXX} ${nvcc})
+      check_language(CUDA)
+      if(NOT CMAKE_CUDA_COMPILER)
+        set(reason "${nvcc} cannot compile here (${CMAKE_BINARY_DIR}/CMakeFiles has the log)")
+      endif()
+    endif()
+  endif()
+  set(${problem} "${reason}" PARENT_SCOPE)
+endfunction()
 
 if(TESSERA_CUDA)
-  find_program(TESSERA_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATHS /usr/local/cuda
-               PATH_SUFFIXES bin)
-  if(TESSERA_NVCC)
-    set(CMAKE_CUDA_COMPILER ${TESSERA_NVCC} CACHE FILEPATH "the CUDA compiler")
+  tessera_find_nvcc(cuda_problem)
+  if(NOT cuda_problem)
     set(CMAKE_CUDA_ARCHITECTURES OFF CACHE STRING "set per file: see TesseraGpu.cmake")
     enable_language(CUDA)
     if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 knows nvcc up to C++17
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
       set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
     endif()
-    find_package(CUDAToolkit 12.4 REQUIRED)
+    find_package(CUDAToolkit ${TESSERA_OLDEST_CUDA} QUIET)
+    if(NOT CUDAToolkit_FOUND)
+      set(cuda_problem "the toolkit of ${CMAKE_CUDA_COMPILER} is not whole")
+    endif()
+  endif()
+  if(NOT cuda_problem)
     set(TESSERA_HAS_CUDA ON)
-    message(STATUS "cuda: ${TESSERA_NVCC} ${CUDAToolkit_VERSION}")
+    message(STATUS "cuda: ${CMAKE_CUDA_COMPILER} ${CUDAToolkit_VERSION}")
     find_library(TESSERA_CUDNN_LIBRARY NAMES libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR}
                  ${CUDAToolkit_LIBRARY_ROOT} PATH_SUFFIXES lib lib64)
     if(NOT TESSERA_CUDNN_LIBRARY)
@@ -32,10 +71,10 @@ if(TESSERA_CUDA)
       message(STATUS "cuda: no cuBLASLt (libcublas-dev): matrix products on cuda are left out")
     endif()
   elseif(TESSERA_CUDA STREQUAL "AUTO")
-    message(STATUS "cuda: no nvcc in PATH, CUDACXX, CUDA_PATH or /usr/local/cuda/bin: the cuda "
-                   "device is left out")
+    message(STATUS "cuda: ${cuda_problem}: the cuda device is left out")
   else()
-    message(FATAL_ERROR "TESSERA_CUDA=${TESSERA_CUDA} needs nvcc: add it to PATH, set CUDACXX to "
-                        "it, or configure with -DTESSERA_CUDA=OFF")
+    message(FATAL_ERROR "TESSERA_CUDA=${TESSERA_CUDA}: ${cuda_problem}; set CUDACXX to the nvcc of "
+                        "CUDA ${TESSERA_OLDEST_CUDA} or newer, or configure with "
+                        "-DTESSERA_CUDA=OFF")
   endif()
 endif()
