@@ -136,7 +136,11 @@ StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
                          .scale = 1.0 / double(result.targets),
                          .chunk = options.loss_chunk};
   const GradientsOfStep gradients(model);
-  for (const Batch& batch : micro_batches) result.loss += micro_step(ctx, model, batch, loss);
+  const uint32_t first = ctx.step();
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    ctx.set_step(first + uint32_t(i));
+    result.loss += micro_step(ctx, model, micro_batches[i], loss);
+  }
   result.grad_norm = gradient_norm(ctx, model);
   if (!std::isfinite(result.grad_norm)) {
     throw NonFiniteError(

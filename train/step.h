@@ -35,7 +35,8 @@ class NonFiniteError : public Error {
 DeviceBatch upload(Context& ctx, const Batch& batch);
 
 // Forward and backward over the micro-batches (gradients add up; each target counts the same),
-// clipping, update. Without a target nothing changes. On NonFiniteError the parameters are those of
+// clipping, update. Micro-batch i draws the random numbers of ctx.step() + i, so that no two share
+// a dropout mask. Without a target nothing changes. On NonFiniteError the parameters are those of
 // before.
 StepResult training_step(Context& ctx, const Llama& model, AdamW& optimizer,
                          std::span<const Batch> micro_batches, double lr,

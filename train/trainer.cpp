@@ -66,7 +66,7 @@ StepResult Trainer::step() {
   std::vector<Batch> micro_batches;
   for (int64_t i = 0; i < config_.training.accumulation; ++i)
     micro_batches.push_back(loader_.next());
-  ctx_.set_step(uint32_t(step_));
+  ctx_.set_step(uint32_t(step_ * config_.training.accumulation));
   const double lr =
       learning_rate(config_.schedule, config_.optimizer.lr, step_, config_.training.steps);
   try {

@@ -27,9 +27,10 @@ class SmallRuns : public testing::Test {
     prepare_text("text.h5", "byte");
   }
 
-  void prepare_text(const std::string& output, const std::string& tokenizer) const {
+  void prepare_text(const std::string& output, const std::string& tokenizer,
+                    const std::string& input = "text.txt") const {
     PrepareConfig config;
-    config.corpus.inputs = {(folder_ / "text.txt").string()};
+    config.corpus.inputs = {(folder_ / input).string()};
     config.output = folder_ / output;
     config.tokenizer = tokenizer;
     config.split = SplitRule::tail;

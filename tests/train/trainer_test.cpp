@@ -50,6 +50,22 @@ TEST_F(TrainerTest, EqualRunsAreEqualBitForBit) {
   EXPECT_EQ(metric("one", "grad_norm"), metric("two", "grad_norm"));
 }
 
+// Every window of such a text is the same, so that losses of micro-batches differ by dropout alone.
+TEST_F(TrainerTest, MicroBatchesDrawDropoutMasksOfTheirOwn) {
+  test::write_text(folder_ / "a.txt", std::string(5000, 'a'));
+  prepare_text("a.h5", "byte", "a.txt");
+  const std::string data = "data.sources=[{path: " + (folder_ / "a.h5").string() + "}]";
+  const auto first_loss = [&](const std::string& accumulation) {
+    Trainer(
+        config(accumulation, {data, "attention.dropout=0.5", "training.batch=1", "training.steps=1",
+                              "training.accumulation=" + accumulation, "schedule.warmup_steps=0"}),
+        false)
+        .run();
+    return metric(accumulation, "loss").front();
+  };
+  EXPECT_GT(std::abs(first_loss("1") - first_loss("8")), 1e-6);
+}
+
 // A run whose last checkpoints are lost goes back to an older one and ends the same.
 TEST_F(TrainerTest, ResumingIsBitForBitTheUninterruptedRun) {
   for (const std::string mode : {"fp32", "bf16", "bf16_rounded"}) {
