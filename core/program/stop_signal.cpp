@@ -21,6 +21,9 @@ int StopSignal::received() {
     const int signal = sigtimedwait(&signals_, nullptr, &at_once);
     if (signal > 0) {
       received_ = signal;
+      // What came together with it is the same wish to stop, not the second that ends the process.
+      while (sigtimedwait(&signals_, nullptr, &at_once) > 0) {
+      }
       pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
     }
   }
