@@ -1,6 +1,8 @@
 // train CONFIG.yaml: trains a model as the configuration says.
 #include <fmt/format.h>
 
+#include <csignal>
+
 #include "core/program/program.h"
 #include "train/trainer.h"
 
@@ -29,6 +31,8 @@ int main(int argc, char** argv) {
     const ConfigUse use = resume ? ConfigUse::resume : ConfigUse::train;
     const RunConfig config = load_run_config(path, overrides, print_config ? ConfigUse::plan : use);
     if (print_config) return fmt::print("{}", to_yaml(config, Comments::help));
+    // A dead reader of the output (Ctrl-C ends tee as well) must not end the run unsaved.
+    std::signal(SIGPIPE, SIG_IGN);
     Trainer(config, resume).run();
   });
 }

@@ -70,7 +70,7 @@ evaluation: {{every: 0}}
   }
 
   static std::string command(const std::string& program, const std::string& arguments) {
-    return fmt::format("exec {}/{} {}", TESSERA_PROGRAMS, program, arguments);
+    return fmt::format("exec '{}/{}' {}", TESSERA_PROGRAMS, program, arguments);
   }
   Outcome run(const std::string& program, const std::string& arguments,
               const std::string& prefix = "") const {
@@ -342,6 +342,15 @@ TEST_F(ProgramTest, StopSignalsHaveNoHandlerAndWaitInEveryThread) {
   kill(child, SIGTERM);
   EXPECT_EQ(wait_for(child).status, 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/latest"));
+}
+
+// As Ctrl-C does in `train ... | tee log`, which ends tee too.
+TEST_F(ProgramTest, ADeadReaderOfTheOutputDoesNotEndTheRun) {
+  const std::string command =
+      fmt::format("{{ '{}/train' run.yaml; echo $? >status; }} | head -n 1", TESSERA_PROGRAMS);
+  const Outcome outcome = wait_for(start(command));
+  EXPECT_EQ(read_text(folder_ / "status"), "0\n") << outcome.err;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/step_60"));
 }
 
 #if !defined(__SANITIZE_ADDRESS__)  // which takes terabytes of addresses

@@ -1,11 +1,27 @@
 #include "train/metrics/console.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmath>
 
 namespace tessera {
+namespace {
+
+// Unlike fmt::print, does not throw where standard output is gone (a closed terminal, a dead tee).
+void put(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+// Of the terminal that is standard output; 0 where it does not tell.
+size_t terminal_columns() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+}  // namespace
 
 Console::Console(int64_t total_steps)
     : total_steps_(total_steps), terminal_(isatty(STDOUT_FILENO) != 0) {}
@@ -21,20 +37,27 @@ void Console::clear_live_line() {
 
 void Console::say(const std::string& line) {
   clear_live_line();
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+  put(line + '\n');
 }
 
 void Console::warn(const std::string& line) {
   clear_live_line();
-  fmt::print("{}warning: {}{}\n", terminal_ ? "\033[33m" : "", line, terminal_ ? "\033[0m" : "");
-  std::fflush(stdout);
+  put(fmt::format("{}warning: {}{}\n", terminal_ ? "\033[33m" : "", line,
+                  terminal_ ? "\033[0m" : ""));
+}
+
+void Console::draw(const std::string& line) {
+  clear_live_line();
+  put(fit_columns(line, terminal_columns()));
+  live_ = true;
+  drawn_ = Clock::now();
 }
 
 void Console::step(const StepRecord& r, bool logged) {
   // An exponential mean over about 20 steps, so that the remaining time does not jump.
   smoothed_ms_ = smoothed_ms_ == 0 ? r.step_ms : 0.95 * smoothed_ms_ + 0.05 * r.step_ms;
-  if (!logged && !terminal_) return;
+  const bool drawn = terminal_ && Clock::now() - drawn_ >= std::chrono::milliseconds(100);
+  if (!logged && !drawn) return;
   const double remaining = double(total_steps_ - r.step) * smoothed_ms_ * 1e-3;
   const int width = int(std::to_string(total_steps_).size());
   const std::string line = fmt::format(
@@ -46,16 +69,17 @@ void Console::step(const StepRecord& r, bool logged) {
   if (logged) {
     say(line);
   } else {
-    clear_live_line();
-    std::fputs(line.c_str(), stdout);
-    std::fflush(stdout);
-    live_ = true;
+    draw(line);
   }
 }
 
 void Console::evaluation(const EvaluationRecord& r) {
   say(fmt::format("step {} | validation loss {:.4f} | perplexity {:.2f} | {}", r.step, r.loss,
                   std::exp(r.loss), format_duration(r.seconds)));
+}
+
+std::string fit_columns(const std::string& line, size_t columns) {
+  return columns > 0 ? line.substr(0, columns - 1) : line;
 }
 
 std::string format_duration(double seconds) {
