@@ -1,5 +1,6 @@
 #include "train/metrics/jsonl.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -23,18 +24,15 @@ std::string kept_lines(const std::filesystem::path& path, int64_t last_step) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t last_step) : path_(path) {
+MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t last_step) {
   const std::string kept = kept_lines(path, last_step);
   const std::filesystem::path fresh = path.string() + ".new";
-  {
-    std::ofstream out(fresh, std::ios::trunc);
-    out << kept << std::flush;
-    check(out.good(), "{}: cannot be written; is the folder writable and the disk not full?",
-          fresh.string());
-  }
+  file_ = File::create(fresh);
+  const std::error_code error = file_.write_at(0, std::as_bytes(std::span(kept)));
+  check(!error, "cannot write {}: {}", fresh.string(), error.message());
+  file_.sync();
+  size_ = kept.size();
   std::filesystem::rename(fresh, path);
-  out_.open(path, std::ios::app);
-  check(out_.good(), "{}: cannot be opened for writing", path.string());
 }
 
 void MetricsFile::write(const StepRecord& r) {
@@ -61,9 +59,13 @@ void MetricsFile::write(const EvaluationRecord& r) {
 }
 
 void MetricsFile::append(const std::string& line) {
-  // A full disk must not stop training; the next line that fits is written again.
-  out_.clear();
-  out_ << line << '\n' << std::flush;
+  // A full disk must not stop training; what was written of a line that does not fit goes again.
+  const std::string whole = line + '\n';
+  if (!file_.write_at(size_, std::as_bytes(std::span(whole)))) {
+    size_ += whole.size();
+  } else {
+    file_.truncate(size_);
+  }
 }
 
 }  // namespace tessera

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 
+#include "core/files/file.h"
 #include "train/metrics/record.h"
 
 namespace tessera {
@@ -20,8 +20,8 @@ class MetricsFile {
  private:
   void append(const std::string& line);
 
-  std::filesystem::path path_;
-  std::ofstream out_;
+  File file_;
+  uint64_t size_ = 0;  // of the whole lines
 };
 
 }  // namespace tessera
