@@ -13,17 +13,22 @@ struct EvaluationFile {
   uint64_t windows = 0;
 };
 
-// The files whose split holds a window; an Error that names the largest when there is none.
+// The files whose split holds a window; an Error that names the largest when there is none, and for
+// files of different tokenizers, whose losses would be no mean of anything.
 std::vector<EvaluationFile> open_files(const EvaluationConfig& config) {
   check(!config.files.empty(), "no token files to evaluate on");
   std::vector<EvaluationFile> files;
   const bool validation = config.split == Split::val;
+  std::vector<TokenFile> all;
+  for (const auto& path : config.files) {
+    all.emplace_back(path);
+    check_same_tokenizer(all.front(), all.back());
+  }
   std::string longest;
   uint64_t most = 0;
-  for (const auto& path : config.files) {
-    TokenFile file(path);
+  for (TokenFile& file : all) {
     const uint64_t tokens = file.token_count(config.split);
-    if (longest.empty() || tokens > most) most = tokens, longest = path.string();
+    if (longest.empty() || tokens > most) most = tokens, longest = file.path().string();
     if (tokens <= uint64_t(config.context)) continue;
     const uint64_t windows = (tokens - 1 - uint64_t(config.context)) / uint64_t(config.stride) + 1;
     files.push_back({std::move(file), windows});

@@ -84,12 +84,7 @@ std::vector<TrainingFile> open_files(const LoaderConfig& config) {
   for (const WeightedFile& entry : config.files) {
     if (entry.weight == 0) continue;
     files.emplace_back(TokenFile(entry.path, config.cache_bytes), config, files.size());
-    const TokenFile &first = files.front().file(), &file = files.back().file();
-    check(file.tokenizer_hash() == first.tokenizer_hash(),
-          "{} (tokenizer {}, {}) and {} (tokenizer {}, {}) cannot be mixed; prepare both with one "
-          "tokenizer",
-          first.path().string(), first.tokenizer_name(), first.tokenizer_hash(),
-          file.path().string(), file.tokenizer_name(), file.tokenizer_hash());
+    check_same_tokenizer(files.front().file(), files.back().file());
   }
   return files;
 }

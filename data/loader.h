@@ -114,7 +114,8 @@ struct EvaluationConfig {
 // target_count() is exact.
 class EvaluationReader {
  public:
-  // Throws Error when no file has more than `context` tokens in the split.
+  // Throws Error when no file has more than `context` tokens in the split, and for different
+  // tokenizers.
   explicit EvaluationReader(const EvaluationConfig& config);
   ~EvaluationReader();
   EvaluationReader(EvaluationReader&&) noexcept;

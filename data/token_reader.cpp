@@ -341,4 +341,12 @@ void check_vocabulary(const TokenFile& file, int64_t model_vocabulary) {
         file.path().string(), file.vocabulary_size(), model_vocabulary, file.vocabulary_size());
 }
 
+void check_same_tokenizer(const TokenFile& first, const TokenFile& file) {
+  check(file.tokenizer_hash() == first.tokenizer_hash(),
+        "{} (tokenizer {}, {}) and {} (tokenizer {}, {}) cannot be mixed; prepare both with one "
+        "tokenizer",
+        first.path().string(), first.tokenizer_name(), first.tokenizer_hash(), file.path().string(),
+        file.tokenizer_name(), file.tokenizer_hash());
+}
+
 }  // namespace tessera

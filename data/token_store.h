@@ -76,6 +76,9 @@ class TokenFile {
 // Throws Error unless every token id of `file` exists in a model of `model_vocabulary` ids.
 void check_vocabulary(const TokenFile& file, int64_t model_vocabulary);
 
+// Throws Error unless both files' ids are of one tokenizer.
+void check_same_tokenizer(const TokenFile& first, const TokenFile& file);
+
 // Writes a token file under a temporary name beside `path`; finish() flushes it to disk and renames
 // it. Destroyed before that, it leaves nothing behind. Memory: a few chunks per split.
 class TokenFileWriter {

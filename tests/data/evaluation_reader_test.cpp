@@ -147,5 +147,15 @@ TEST_F(Evaluation, ShortSplitsAreLeftOutUnlessAllAre) {
   EXPECT_TRUE(contains(error([](auto& c) { c.rank = 2; }), "rank 2 of 1"));
 }
 
+// Even a file that has no window: what it gets later must not be mixed in unseen.
+TEST_F(Evaluation, RefusesFilesOfDifferentTokenizers) {
+  write_token_file(folder / "other.h5", 10001, {{1, 2}}, counting_documents({5}));
+  EvaluationConfig mixed = config();
+  mixed.files.push_back(folder / "other.h5");
+  const std::string error = error_of([&] { EvaluationReader reader(mixed); });
+  EXPECT_TRUE(contains(error, "a.h5 (tokenizer ")) << error;
+  EXPECT_TRUE(contains(error, "other.h5 (tokenizer ")) << error;
+}
+
 }  // namespace
 }  // namespace tessera
