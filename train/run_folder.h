@@ -13,10 +13,10 @@ namespace tessera {
 // holds a run and `resume` is false.
 std::filesystem::path prepare_run_folder(const RunConfig& config, bool resume);
 
-// Writes config.yaml: every key, with its meaning.
+// Writes config.yaml, whole or not at all: every key, with its meaning.
 void write_resolved_config(const RunConfig& config);
 
-// The reader of the sources' val splits.
-EvaluationReader open_evaluation(const RunConfig& config);
+// The reader of the sources' val splits; none where evaluation is off.
+std::optional<EvaluationReader> open_evaluation(const RunConfig& config);
 
 }  // namespace tessera

@@ -169,6 +169,7 @@ Trainer::Trainer(const RunConfig& config, bool resume)
       loader_(open_loader(config, resume)),
       model_(ctx_, config.model, compute_options(config)),
       optimizer_(ctx_, model_.parameters(), optimizer_options(config)),
+      evaluation_(open_evaluation(config)),
       checkpoints_(prepare_run_folder(config, resume) / "checkpoints", config.checkpoint.keep),
       console_(config.training.steps) {
   ctx_.state<CublasLtOptions>().tf32 = config.precision.tf32;
@@ -176,7 +177,6 @@ Trainer::Trainer(const RunConfig& config, bool resume)
   write_resolved_config(config);
   metrics_.emplace(folder() / "metrics.jsonl", step_);
   if (config.logging.tensorboard) tensorboard_.emplace(folder() / "tensorboard", step_);
-  if (config.evaluation.every > 0) evaluation_.emplace(open_evaluation(config));
   const DType dtype = compute_options(config).dtype;
   peak_flops_ = device_peak_flops(ctx_, dtype);
 }

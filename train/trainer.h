@@ -49,11 +49,11 @@ class Trainer {
   Loader loader_;
   Llama model_;
   AdamW optimizer_;
+  std::optional<EvaluationReader> evaluation_;  // opened before anything is written
   CheckpointStore checkpoints_;
   Console console_;
   std::optional<MetricsFile> metrics_;
   std::optional<TensorBoardFile> tensorboard_;
-  std::optional<EvaluationReader> evaluation_;
   double peak_flops_ = 0;  // of this machine, in the run's precision
   int64_t step_ = 0, tokens_ = 0;
   int64_t saved_step_ = -1;

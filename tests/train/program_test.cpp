@@ -393,5 +393,14 @@ TEST_F(ProgramTest, AFullDiskCostsTheCheckpointNotTheRun) {
   EXPECT_EQ(run("train", "run.yaml --resume --set schedule.type=constant").status, 0);
 }
 
+TEST_F(ProgramTest, AFullDiskLeavesTheConfigurationWhole) {
+  ASSERT_EQ(run("train", "run.yaml --set training.steps=6").status, 0);
+  const std::string before = read_text(folder_ / "run/config.yaml");
+  const Outcome full = run("train", "run.yaml --resume", "ulimit -f 1; trap '' XFSZ; ");
+  EXPECT_EQ(full.status, 1);
+  EXPECT_TRUE(contains(full.err, "config.yaml")) << full.err;
+  EXPECT_EQ(read_text(folder_ / "run/config.yaml"), before);
+}
+
 }  // namespace
 }  // namespace tessera

@@ -154,6 +154,26 @@ TEST_F(TrainerTest, RefusesWhatWouldLoseOrMixRuns) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "new"));
 }
 
+// Sources of weight 0 are read for evaluation alone; before anything is written as well.
+TEST_F(TrainerTest, RefusesAValidationFileOfAnotherTokenizer) {
+  prepare_text("char.h5", "char");
+  const auto path = [&](const std::string& name) { return (folder_ / name).string(); };
+  const std::string data = fmt::format("data.sources=[{{path: {}}}, {{path: {}, weight: 0}}]",
+                                       path("text.h5"), path("char.h5"));
+  const std::string error = test::error_of([&] { Trainer(config("run", {data}), false); });
+  EXPECT_TRUE(test::contains(error, "cannot be mixed")) << error;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
+}
+
+TEST_F(TrainerTest, ARunThatFailedBeforeItsFirstStepDoesNotBlockItsFolder) {
+  { const Trainer trainer(config("run"), false); }
+  Trainer(config("run"), false).run();
+  EXPECT_EQ(metric("run", "loss").size(), 40u);
+  std::filesystem::remove(folder_ / "run" / "metrics.jsonl");
+  EXPECT_TRUE(test::contains(test::error_of([&] { Trainer(config("run"), false); }),
+                             "already holds a run"));
+}
+
 // Windows of a long prompt carry no loss: such a step learns nothing, and training goes on.
 TEST_F(TrainerTest, StepsWithoutATargetChangeNothing) {
   const std::string prompt(400, 'x');
