@@ -43,22 +43,30 @@ void Trainer::run() {
     const auto begin = Clock::now();
     const StepResult result = step();
     report(result, seconds_since(begin));
-    if (due(config_.evaluation.every) || (finished() && config_.evaluation.every > 0)) evaluate();
-    if (due(config_.checkpoint.every) || (finished() && config_.checkpoint.at_end))
-      save_checkpoint();
-    if (due(config_.checkpoint.every) && !finished()) draw_report();
+    if (due(config_.evaluation.every) || finished()) evaluate();
+    if (due(config_.checkpoint.every) && !finished()) {
+      if (const auto failure = save_checkpoint()) console_.warn(*failure + "; training goes on");
+      draw_report();
+    }
   }
-  if (stop_.received() && !finished()) save_checkpoint();
+  leave();
+}
+
+void Trainer::leave() {
+  std::optional<std::string> failure;
+  if (!finished() || config_.checkpoint.at_end || due(config_.checkpoint.every))
+    failure = save_checkpoint();
   draw_report();
   if (steps_without_targets_ > 0) {
     console_.warn(
         fmt::format("{} of the steps had no token that carries loss", steps_without_targets_));
   }
-  if (stop_.received() && !finished()) {
+  check(!failure, "{}; make room and go on with --resume", failure.value_or(""));
+  if (finished()) {
+    console_.say(fmt::format("done: {} steps; everything is in {}", step_, folder().string()));
+  } else {
     console_.say(fmt::format("stopped by signal {} after step {}; continue with --resume",
                              stop_.received(), step_));
-  } else {
-    console_.say(fmt::format("done: {} steps; everything is in {}", step_, folder().string()));
   }
 }
 
@@ -124,6 +132,8 @@ void Trainer::evaluate() {
   int64_t targets = 0;
   evaluation_->rewind();
   for (Batch batch; evaluation_->next(batch);) {
+    if (stop_.received())
+      return console_.warn(fmt::format("the evaluation of step {} was stopped", step_));
     sum += evaluation_loss(ctx_, model_, batch, config_.memory.loss_chunk);
     targets += batch.target_count();
   }
@@ -134,8 +144,8 @@ void Trainer::evaluate() {
   if (config_.logging.console) console_.evaluation(record);
 }
 
-void Trainer::save_checkpoint() {
-  if (saved_step_ == step_) return;
+std::optional<std::string> Trainer::save_checkpoint() {
+  if (saved_step_ == step_) return std::nullopt;
   const nlohmann::ordered_json state = {
       {"optimizer_steps", optimizer_.steps()},
       {"data", nlohmann::ordered_json::parse(to_json(loader_.state()))}};
@@ -147,10 +157,11 @@ void Trainer::save_checkpoint() {
   try {
     checkpoints_.save(meta, checkpoint_tensors(optimizer_));
     saved_step_ = step_;
+    return std::nullopt;
   } catch (const Error& error) {
-    console_.warn(
-        fmt::format("no checkpoint of step {}: {}; the one before is kept, training goes on", step_,
-                    error.what()));
+    return fmt::format(
+        "no checkpoint of step {}: {}; {}", step_, error.what(),
+        saved_step_ >= 0 ? fmt::format("that of step {} is kept", saved_step_) : "there is none");
   }
 }
 

@@ -32,11 +32,14 @@ class Trainer {
   // False when the run has no checkpoint yet.
   bool restore();
   void announce();
+  // After the last step: what remains to be saved and said. Throws Error if the weights are lost.
+  void leave();
   StepResult step();
   void report(const StepResult& result, double seconds);
+  // Nothing is recorded when a signal stops it.
   void evaluate();
-  // A failure is a warning: the run goes on, and the checkpoint before stays.
-  void save_checkpoint();
+  // Why this step's could not be saved, and which one is there instead; nothing where it is saved.
+  std::optional<std::string> save_checkpoint();
   // A failure is a warning.
   void draw_report();
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }

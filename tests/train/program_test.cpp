@@ -86,11 +86,15 @@ evaluation: {{every: 0}}
     EXPECT_TRUE(contains(outcome.err, part)) << arguments;
   }
 
-  double last_loss() const {
+  nlohmann::json last_record() const {
     std::istringstream lines(read_text(folder_ / "run/metrics.jsonl"));
     std::string line, last;
     while (std::getline(lines, line)) last = line;
-    const auto record = nlohmann::json::parse(last);
+    return nlohmann::json::parse(last);
+  }
+
+  double last_loss() const {
+    const auto record = last_record();
     EXPECT_EQ(record.at("step"), 60);
     return record.at("loss");
   }
@@ -353,6 +357,28 @@ TEST_F(ProgramTest, ADeadReaderOfTheOutputDoesNotEndTheRun) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/step_60"));
 }
 
+TEST_F(ProgramTest, ASignalStopsAnEvaluation) {
+  std::string text;  // 32768 windows of validation take long
+  for (int i = 0; text.size() < 2 << 20; ++i) text += fmt::format("{}\n", i);
+  write_text(folder_ / "long.txt", text);
+  ASSERT_EQ(
+      run("prepare-data", "-t byte --split tail --val-fraction 0.5 -o long.h5 long.txt").status, 0);
+  const pid_t child = start(
+      command("train", "run.yaml --set 'data.sources=[{path: long.h5}]' --set evaluation.every=1"));
+  const auto metrics = folder_ / "run/metrics.jsonl";
+  for (int i = 0; i < 1200; ++i) {
+    std::error_code missing;
+    if (const auto size = std::filesystem::file_size(metrics, missing); !missing && size > 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  kill(child, SIGTERM);
+  const Outcome outcome = wait_for(child);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(contains(outcome.out, "the evaluation of step 1 was stopped")) << outcome.out;
+  EXPECT_FALSE(contains(read_text(metrics), "validation_loss"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/step_1"));
+}
+
 #if !defined(__SANITIZE_ADDRESS__)  // which takes terabytes of addresses
 // The activations of the first feed-forward network need 3 GiB, the program may have 1.5.
 TEST_F(ProgramTest, LackOfMemorySaysWhatGrewWhatIsThereAndWhatToChange) {
@@ -381,13 +407,19 @@ TEST_F(ProgramTest, LackOfMemorySaysWhatGrewWhatIsThereAndWhatToChange) {
 }
 #endif
 
+// The last weights of all are another matter: a run that lost them has not succeeded.
 TEST_F(ProgramTest, AFullDiskCostsTheCheckpointNotTheRun) {
   ASSERT_EQ(run("train", "run.yaml --set training.steps=6 --set schedule.type=constant").status, 0);
   // No file may grow beyond 64 KiB; the tensors need more.
   const Outcome full = run("train", "run.yaml --resume --set schedule.type=constant",
                            "ulimit -f 64; trap '' XFSZ; ");
-  EXPECT_EQ(full.status, 0) << full.err;
   EXPECT_TRUE(contains(full.out, "warning: no checkpoint of step 8")) << full.out;
+  EXPECT_TRUE(contains(full.out, "that of step 6 is kept; training goes on")) << full.out;
+  EXPECT_EQ(last_record().at("step"), 60);
+  EXPECT_EQ(full.status, 1);
+  EXPECT_TRUE(full.err.starts_with("train: no checkpoint of step 60: ")) << full.err;
+  EXPECT_TRUE(contains(full.err, "that of step 6 is kept; make room and go on with --resume"));
+  EXPECT_FALSE(contains(full.out, "done: ")) << full.out;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run/checkpoints/step_6/manifest.json"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run/checkpoints/step_60"));
   EXPECT_EQ(run("train", "run.yaml --resume --set schedule.type=constant").status, 0);
