@@ -6,6 +6,7 @@
 
 #include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/device_peak.h"
+#include "kernels/linear/cublaslt.h"
 
 namespace tessera {
 
@@ -20,7 +21,7 @@ Device run_device(const RunSection& run) {
     case DeviceChoice::automatic:
       break;
   }
-  return cuda_device_count() > 0 ? Device::cuda : Device::cpu;
+  return has_cublaslt() && cuda_device_count() > 0 ? Device::cuda : Device::cpu;
 }
 
 ContextOptions context_options(const RunSection& run) {

@@ -7,7 +7,8 @@
 
 namespace tessera {
 
-// The device that the run computes on; `auto` picks cuda where this build and machine have it.
+// The device that the run computes on; `auto` picks cuda where this build (with cuBLASLt) and
+// machine have it.
 Device run_device(const RunSection& run);
 // Threads default to the cores of this machine.
 ContextOptions context_options(const RunSection& run);

@@ -189,7 +189,7 @@ Trainer::Trainer(const RunConfig& config, bool resume)
   metrics_.emplace(folder() / "metrics.jsonl", step_);
   if (config.logging.tensorboard) tensorboard_.emplace(folder() / "tensorboard", step_);
   const DType dtype = compute_options(config).dtype;
-  peak_flops_ = device_peak_flops(ctx_, dtype);
+  peak_flops_ = device_peak_flops(ctx_, dtype, config.precision.tf32);
 }
 
 void Trainer::set_initial_weights() {
@@ -233,7 +233,13 @@ bool Trainer::restore() {
 
 void Trainer::announce() {
   if (!config_.logging.console) return;
-  const char* precision = config_.precision.mode == PrecisionMode::bf16 ? "bf16" : "fp32";
+  if (config_.run.device == DeviceChoice::automatic && ctx_.device() == Device::cpu &&
+      cuda_device_count() > 0)
+    console_.warn("the GPU is not used: this build has no cuBLASLt (libcublas-dev)");
+  const bool tf32 = config_.precision.tf32 && ctx_.device() == Device::cuda;
+  const char* precision = config_.precision.mode == PrecisionMode::bf16 ? "bf16"
+                          : tf32                                        ? "tf32"
+                                                                        : "fp32";
   const std::string peak =
       peak_flops_ > 0 ? fmt::format("peak {:.0f} GFLOP/s in {}", peak_flops_ * 1e-9, precision)
                       : fmt::format("in {}", precision);

@@ -13,10 +13,10 @@
 
 namespace tessera {
 
-double device_peak_flops(const Context& ctx, DType dtype) {
+double device_peak_flops(const Context& ctx, DType dtype, [[maybe_unused]] bool tf32) {
   if (ctx.device() == Device::cpu) return measure_peak_flops(ctx.isa(), ctx.threads(), dtype);
 #ifdef TESSERA_WITH_CUDA
-  if (ctx.device() == Device::cuda) return cuda_properties().peak_flops(dtype);
+  if (ctx.device() == Device::cuda) return cuda_properties().peak_flops(dtype, tf32);
 #endif
   return 0;
 }

@@ -8,8 +8,9 @@
 namespace tessera {
 
 // FLOP/s of dense products of the dtype: measured on `cpu` (see cpu/peak.h), computed from the
-// device's properties on `cuda`, 0 (there is none) on `simt`.
-double device_peak_flops(const Context& ctx, DType dtype);
+// device's properties on `cuda`, 0 (there is none) on `simt`. `tf32`: f32 products on `cuda` round
+// their factors, as CublasLtOptions::tf32 has them do.
+double device_peak_flops(const Context& ctx, DType dtype, bool tf32 = false);
 
 // Whether the device has products in bf16: not a GPU before sm_80, nor `simt` that plays one. True
 // where there is no GPU to ask.

@@ -249,6 +249,10 @@ void run(Context& ctx, CublasLt& library, const Plan& plan, const MatmulArgs& p,
 
 }  // namespace
 
+bool has_cublaslt() {
+  return true;
+}
+
 void cublaslt_matmul(Context& ctx, const MatmulArgs& p, const Tensor& workspace) {
   CublasLt& library = ctx.state<CublasLt>();
   const Plan& plan = library.plan_for(key_of(p, ctx.state<CublasLtOptions>().tf32));

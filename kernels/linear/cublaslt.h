@@ -15,6 +15,9 @@ struct CublasLtOptions {
 inline constexpr size_t kCublasLtAlignment = 256;
 inline constexpr size_t kCublasLtWorkspaceBytes = (size_t{32} << 20) + kCublasLtAlignment;
 
+// Whether this build has cuBLASLt, without which `cuda` has no products.
+bool has_cublaslt();
+
 // f32, bf16 (accumulated in f32) and f64, which has no bias. The bias has the dtype of c and is
 // added in the product's epilogue. The algorithm is chosen once for a shape, its strides,
 // alignments and dtypes. Throws Error for what cuBLASLt has no algorithm for, and in a build

@@ -3,6 +3,10 @@
 
 namespace tessera {
 
+bool has_cublaslt() {
+  return false;
+}
+
 void cublaslt_matmul(Context&, const MatmulArgs&, const Tensor&) {
   fail(
       "matmul: this build has no cuBLASLt; install it (libcublas-dev) and configure again with "

@@ -31,9 +31,12 @@ double f32_rate(int major, int minor) {
 
 }  // namespace
 
-double CudaProperties::peak_flops(DType dtype) const {
-  const bool tensor_cores = dtype == DType::bf16 || dtype == DType::f16;
-  return multiprocessors * clock * (tensor_cores ? tensor_rate : f32_rate)(major, minor);
+double CudaProperties::peak_flops(DType dtype, bool tf32) const {
+  double rate = f32_rate(major, minor);
+  if (dtype == DType::bf16 || dtype == DType::f16) rate = tensor_rate(major, minor);
+  // TF32 has half the rate of 16-bit formats on all of these; before sm_80 there is none.
+  if (dtype == DType::f32 && tf32 && major >= 8) rate = tensor_rate(major, minor) / 2;
+  return multiprocessors * clock * rate;
 }
 
 CudaProperties cuda_properties() {

@@ -15,8 +15,9 @@ struct CudaProperties {
   double memory_bytes = 0;  // global memory
 
   // FLOP/s of dense products with sums in f32, at the boost clock: multiprocessors x clock x the
-  // rate per clock of the architecture (tensor cores for bf16 and f16, none for f32).
-  double peak_flops(DType dtype) const;
+  // rate per clock of the architecture (tensor cores for bf16 and f16, and for f32 where `tf32`
+  // asks for them and the device has them).
+  double peak_flops(DType dtype, bool tf32 = false) const;
 };
 
 // Throws Error where there is no usable device.
