@@ -26,7 +26,7 @@ class PrepareProgram : public ::testing::Test {
   // Starts `sh -c "cd FOLDER; PREFIX exec prepare-data ARGUMENTS"`.
   pid_t start(const std::string& arguments, const std::string& prefix = "") {
     const std::string command = fmt::format(
-        "cd {}/work; {} exec {} {} >{}/out 2>{}/err", folder.path().string(), prefix,
+        "cd {}/work; {} exec '{}' {} >{}/out 2>{}/err", folder.path().string(), prefix,
         PREPARE_DATA_PROGRAM, arguments, folder.path().string(), folder.path().string());
     const pid_t child = fork();
     if (child == 0) {
