@@ -4,15 +4,20 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
 
 namespace tessera {
 namespace {
 
-// Unlike fmt::print, does not throw where standard output is gone (a closed terminal, a dead tee).
-void put(const std::string& text) {
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
+// Past stdio, so that no failure is thrown or kept where standard output is gone (a closed
+// terminal, a dead tee) or its disk is full.
+void put(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0 && errno != EINTR) return;
+    if (n > 0) text.remove_prefix(size_t(n));
+  }
 }
 
 // Of the terminal that is standard output; 0 where it does not tell.
@@ -27,11 +32,11 @@ Console::Console(int64_t total_steps)
     : total_steps_(total_steps), terminal_(isatty(STDOUT_FILENO) != 0) {}
 
 Console::~Console() {
-  if (live_) std::fputc('\n', stdout);
+  if (live_) put("\n");
 }
 
 void Console::clear_live_line() {
-  if (live_) std::fputs("\r\033[K", stdout);
+  if (live_) put("\r\033[K");
   live_ = false;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <chrono>
-#include <cstdio>
+#include <cstdint>
 #include <string>
 
 #include "train/metrics/record.h"
