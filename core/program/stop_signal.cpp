@@ -7,7 +7,12 @@ namespace tessera {
 
 StopSignal::StopSignal() {
   sigemptyset(&signals_);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals_, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction now {};
+    sigaction(signal, nullptr, &now);
+    // Once blocked, an ignored one would wait here too: nohup's hangup would end the run.
+    if (now.sa_handler != SIG_IGN) sigaddset(&signals_, signal);
+  }
   pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
 }
 

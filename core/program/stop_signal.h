@@ -5,10 +5,11 @@
 
 namespace tessera {
 
-// While alive, these signals wait until received() asks for them; after it saw the first, or some
-// together, the next ends the process at once. Make it before any other thread: threads inherit the
-// signal mask. There is no handler, because one would write its frame where the stack pointer
-// points, and oneDNN's f32 products point it into their own buffers for a while.
+// While alive, SIGINT, SIGTERM and SIGHUP, unless ignored (nohup), wait until received() asks for
+// them; after it saw the first, or some together, the next ends the process at once. Make it before
+// any other thread: threads inherit the signal mask. There is no handler, because one would write
+// its frame where the stack pointer points, and oneDNN's f32 products point it into their own
+// buffers for a while.
 class StopSignal {
  public:
   StopSignal();

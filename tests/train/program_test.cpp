@@ -54,6 +54,7 @@ evaluation: {{every: 0}}
   pid_t start(const std::string& command) const {
     const pid_t child = fork();
     if (child == 0) {
+      for (int number : {SIGINT, SIGTERM, SIGHUP}) signal(number, SIG_DFL);  // under nohup, too
       if (chdir(folder_.path().c_str()) != 0) _exit(126);
       const std::string line = command + " >out 2>err";
       execl("/bin/bash", "bash", "-c", line.c_str(), nullptr);
