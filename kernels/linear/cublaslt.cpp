@@ -8,13 +8,13 @@
 #include <cublasLt.h>
 #include <dlfcn.h>
 
-#include <algorithm>
 #include <bit>
 #include <map>
 #include <memory>
 #include <string>
 #include <tuple>
 
+#include "core/memory/pool.h"
 #include "kernels/linear/onednn.h"
 
 namespace tessera {
@@ -114,9 +114,11 @@ cudaDataType_t cuda_type(DType dtype) {
   return dtype == DType::bf16 ? CUDA_R_16BF : dtype == DType::f64 ? CUDA_R_64F : CUDA_R_32F;
 }
 
-// The largest power of two, up to 256, that divides the address.
+// The largest power of two that divides the address, up to what every block of a pool has: beyond
+// that it is chance, which should not choose the algorithm.
 uint32_t alignment_of(const Tensor& x) {
-  return std::min<uint32_t>(256, 1u << std::countr_zero(reinterpret_cast<uintptr_t>(x.raw())));
+  const auto address = reinterpret_cast<uintptr_t>(x.raw());
+  return 1u << std::countr_zero(address | MemoryPool::kGranule);
 }
 
 Key key_of(const MatmulArgs& p, bool tf32) {
@@ -202,11 +204,14 @@ class CublasLt {
 
   const Plan& plan_for(const Key& key) {
     const auto found = plans_.find(key);
-    return found != plans_.end() ? found->second
-                                 : plans_.emplace(key, make_plan(key)).first->second;
+    if (found != plans_.end()) return found->second;
+    if (plans_.size() == kMaxPlans) plans_.clear();
+    return plans_.emplace(key, make_plan(key)).first->second;
   }
 
  private:
+  static constexpr size_t kMaxPlans = 4096;  // far above what a model needs: a guard
+
   Plan make_plan(const Key& key) const {
     Plan plan{.operation = make_operation(key),
               .first = key.transpose_b ? make_layout(key.in, key.n, key.k, key.ldb)

@@ -28,7 +28,8 @@ bool may_hold_device_code(const SourceFile& file) {
 bool may_include_cuda(const SourceFile& file) {
   static const std::set<std::string> kOthers{
       "core/memory/cuda_memory.cpp", "kernels/linear/cublaslt.cpp",
-      "tests/kernels/cudnn_values_test.cpp", "train/distributed/nccl.cpp"};
+      "tests/kernels/cudnn_values_test.cpp", "tests/kernels/fake_cublaslt.cpp",
+      "train/distributed/nccl.cpp"};
   return (file.is_device_code() && may_hold_device_code(file)) ||
          file.path.starts_with("kernels/launch/cuda/") || kOthers.contains(file.path);
 }
