@@ -20,7 +20,8 @@ TESSERA_INLINE __m256i first_mask64(int n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
 
-// The n first 16-bit values at p, 0 beyond.
+// The n first 16-bit values at p, 0 beyond. AVX2 has no masks for them, and its masked stores are
+// slow: a whole vector, the usual case of load_first and store_first, takes a plain access.
 TESSERA_INLINE __m128i load_first16(const void* p, int n) {
   alignas(16) uint16_t buffer[8] = {};
   for (int i = 0; i < n; ++i) {
@@ -70,10 +71,10 @@ struct Vec<float> {
     return _mm256_maskload_ps(p, first_mask32(n));
   }
   TESSERA_INLINE static Vec load_first(const bf16* p, int n) {
-    return from_bf16_bits(load_first16(p, n));
+    return n == kLanes ? load(p) : from_bf16_bits(load_first16(p, n));
   }
   TESSERA_INLINE static Vec load_first(const f16* p, int n) {
-    return _mm256_cvtph_ps(load_first16(p, n));
+    return n == kLanes ? load(p) : _mm256_cvtph_ps(load_first16(p, n));
   }
 
   TESSERA_INLINE void store(float* p) const { _mm256_storeu_ps(p, raw); }
@@ -85,10 +86,15 @@ struct Vec<float> {
                      _mm256_cvtps_ph(raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
   TESSERA_INLINE void store_first(float* p, int n) const {
+    if (n == kLanes) return store(p);
     _mm256_maskstore_ps(p, first_mask32(n), raw);
   }
-  TESSERA_INLINE void store_first(bf16* p, int n) const { store_first16(p, to_bf16_bits(raw), n); }
+  TESSERA_INLINE void store_first(bf16* p, int n) const {
+    if (n == kLanes) return store(p);
+    store_first16(p, to_bf16_bits(raw), n);
+  }
   TESSERA_INLINE void store_first(f16* p, int n) const {
+    if (n == kLanes) return store(p);
     store_first16(p, _mm256_cvtps_ph(raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), n);
   }
 };
@@ -110,6 +116,7 @@ struct Vec<double> {
   }
   TESSERA_INLINE void store(double* p) const { _mm256_storeu_pd(p, raw); }
   TESSERA_INLINE void store_first(double* p, int n) const {
+    if (n == kLanes) return store(p);
     _mm256_maskstore_pd(p, first_mask64(n), raw);
   }
 };
