@@ -235,7 +235,7 @@ TESSERA_INLINE Mask<typename V::Scalar> lanes_between(int begin, int end) {
   }
 }
 
-// 2^n for integral n in the range of normal numbers.
+// 2^n for integral n in the range of normal numbers; 0 and infinity for the next n beyond.
 TESSERA_INLINE VecF normal_power(VecF n) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.raw), _mm256_set1_epi32(127));
   return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));

@@ -32,9 +32,9 @@ template <>
 struct MathConstants<float> {
   static constexpr float kLog2E = 1.44269504f, kLog2ELow = 1.92596303e-8f;
   static constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // high: 15 bits
-  // Beyond these exp2 is exactly 0 or infinity.
-  static constexpr float kExp2Low = -152.0f, kExp2High = 129.0f;
-  static constexpr float kExpLow = -105.0f, kExpHigh = 89.5f;  // the same for exp
+  static constexpr float kExp2Low = -127.0f, kExp2High = 128.0f;
+  // Beyond these exp is exactly 0 or infinity.
+  static constexpr float kExpLow = -105.0f, kExpHigh = 89.5f;
   // (2^f - 1) / f on [-1/2, 1/2], interpolated at Chebyshev nodes; 9e-9.
   static constexpr float kExp2[] = {6.931471825e-01f, 2.402265072e-01f, 5.550356954e-02f,
                                     9.618083015e-03f, 1.339086331e-03f, 1.545316336e-04f};
@@ -45,7 +45,7 @@ template <>
 struct MathConstants<double> {
   static constexpr double kLog2E = 1.4426950408889634, kLog2ELow = 2.0355273740931033e-17;
   static constexpr double kLn2High = 0.6931471803691238, kLn2Low = 1.9082149292705877e-10;
-  static constexpr double kExp2Low = -1077.0, kExp2High = 1025.0;
+  static constexpr double kExp2Low = -1023.0, kExp2High = 1024.0;
   static constexpr double kExpLow = -747.0, kExpHigh = 711.0;
   // Taylor: ln(2)^k / k!; 4e-18.
   static constexpr double kExp2[] = {
@@ -86,12 +86,19 @@ TESSERA_INLINE V split_exponent(V x, V& n) {
 #endif
 }
 
-// 2^x; 0 for -infinity.
+// 2^x; 0 for -infinity. Without AVX-512 0 instead of subnormal results, and infinity from 2^127.5
+// (f64: 2^1023.5) on: there the exponent n is -127 or 128 (-1023 or 1024), of which normal_power
+// makes 0 and infinity, and every other n gives a normal 2^n, so that one step is exact.
 template <class T>
 TESSERA_INLINE Vec<T> exp2(Vec<T> x) {
   Vec<T> n;
   const Vec<T> f = split_exponent(x, n);
-  return scale_by_power(exp2_minus_1_reduced(f) + Vec<T>(T(1)), n);
+  const Vec<T> y = exp2_minus_1_reduced(f) + Vec<T>(T(1));
+#ifdef __AVX512F__
+  return scale_by_power(y, n);
+#else
+  return y * normal_power(n);
+#endif
 }
 
 // x / ln(2) = n + f with integral n and |f| <= 1/2 (a little more by rounding), without
