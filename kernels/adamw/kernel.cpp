@@ -5,6 +5,7 @@
 
 #include "kernels/adamw/cpu.h"
 #include "kernels/adamw/gpu.h"
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/parallel.h"
 #include "kernels/launch/gpu/dispatch.h"
 
@@ -18,15 +19,7 @@ using Update = void (*)(const AdamWFactors<T>&, const AdamWBlock<T>&);
 
 template <class T>
 Update<T> update_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return adamw_cpu<Isa::avx512_bf16, T>;
-    case Isa::avx512:
-      return adamw_cpu<Isa::avx512, T>;
-    case Isa::avx2:
-      break;
-  }
-  return adamw_cpu<Isa::avx2, T>;
+  return dispatch_isa(isa, []<Isa level>() -> Update<T> { return adamw_cpu<level, T>; });
 }
 
 void check_like_param(const Tensor& param, std::string_view name, const Tensor& x, DType dtype) {

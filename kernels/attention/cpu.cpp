@@ -1,6 +1,7 @@
 #include "kernels/attention/cpu.h"
 
 #include "kernels/attention/cpu_layout.h"
+#include "kernels/launch/cpu/isa.h"
 
 namespace tessera {
 
@@ -21,25 +22,11 @@ size_t attention_backward_workspace(const AttentionProblem& problem, int threads
 }
 
 void attention_forward_cpu(const AttentionForwardCpu& args, int threads, Isa isa) {
-  switch (isa) {
-    case Isa::avx2:
-      return attention_forward_isa<Isa::avx2>(args, threads);
-    case Isa::avx512:
-      return attention_forward_isa<Isa::avx512>(args, threads);
-    case Isa::avx512_bf16:
-      return attention_forward_isa<Isa::avx512_bf16>(args, threads);
-  }
+  dispatch_isa(isa, [&]<Isa level>() { attention_forward_isa<level>(args, threads); });
 }
 
 void attention_backward_cpu(const AttentionBackwardCpu& args, int threads, Isa isa) {
-  switch (isa) {
-    case Isa::avx2:
-      return attention_backward_isa<Isa::avx2>(args, threads);
-    case Isa::avx512:
-      return attention_backward_isa<Isa::avx512>(args, threads);
-    case Isa::avx512_bf16:
-      return attention_backward_isa<Isa::avx512_bf16>(args, threads);
-  }
+  dispatch_isa(isa, [&]<Isa level>() { attention_backward_isa<level>(args, threads); });
 }
 
 }  // namespace tessera

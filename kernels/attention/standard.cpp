@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "kernels/attention/cpu_layout.h"
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/parallel.h"
 
 namespace tessera {
@@ -315,19 +316,6 @@ void backward(const AttentionBackwardCpu& args, void* probabilities, int threads
   zero_tail<S>(args.dq, p.cu_q[p.segments], p.q_tokens, p.q_heads, p.head_dim);
   zero_tail<S>(args.dk, p.cu_k[p.segments], p.k_tokens, p.kv_heads, p.head_dim);
   zero_tail<S>(args.dv, p.cu_k[p.segments], p.k_tokens, p.kv_heads, p.head_dim);
-}
-
-// Calls body.template operator()<isa>().
-template <class Body>
-void dispatch_isa(Isa isa, const Body& body) {
-  switch (isa) {
-    case Isa::avx2:
-      return body.template operator()<Isa::avx2>();
-    case Isa::avx512:
-      return body.template operator()<Isa::avx512>();
-    case Isa::avx512_bf16:
-      return body.template operator()<Isa::avx512_bf16>();
-  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "kernels/cross_entropy/cpu.h"
 #include "kernels/cross_entropy/gpu.h"
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/gpu/dispatch.h"
 
 namespace tessera {
@@ -52,14 +53,7 @@ void run(Context& ctx, const CrossEntropyArgs& p) {
     return dispatch_gpu(ctx.device(),
                         [&]<Device device>() { cross_entropy_gpu<device, L, D>(ctx, rows); });
   }
-  switch (ctx.isa()) {
-    case Isa::avx512_bf16:
-      return cross_entropy_cpu<Isa::avx512_bf16>(ctx.threads(), rows);
-    case Isa::avx512:
-      return cross_entropy_cpu<Isa::avx512>(ctx.threads(), rows);
-    case Isa::avx2:
-      return cross_entropy_cpu<Isa::avx2>(ctx.threads(), rows);
-  }
+  dispatch_isa(ctx.isa(), [&]<Isa isa>() { cross_entropy_cpu<isa>(ctx.threads(), rows); });
 }
 
 template <class Real>

@@ -5,6 +5,7 @@
 #include "core/transfer.h"
 #include "kernels/elementwise/cpu.h"
 #include "kernels/elementwise/gpu.h"
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/parallel.h"
 #include "kernels/launch/gpu/dispatch.h"
 
@@ -13,27 +14,11 @@ namespace {
 
 template <class S>
 ElementwiseCpu<S> loops_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return elementwise_cpu<Isa::avx512_bf16, S>();
-    case Isa::avx512:
-      return elementwise_cpu<Isa::avx512, S>();
-    case Isa::avx2:
-      break;
-  }
-  return elementwise_cpu<Isa::avx2, S>();
+  return dispatch_isa(isa, []<Isa level>() { return elementwise_cpu<level, S>(); });
 }
 
 ElementwiseMixedCpu mixed_loops_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return elementwise_mixed_cpu<Isa::avx512_bf16>();
-    case Isa::avx512:
-      return elementwise_mixed_cpu<Isa::avx512>();
-    case Isa::avx2:
-      break;
-  }
-  return elementwise_mixed_cpu<Isa::avx2>();
+  return dispatch_isa(isa, []<Isa level>() { return elementwise_mixed_cpu<level>(); });
 }
 
 // Calls body with the GPU kernels of the context's device.

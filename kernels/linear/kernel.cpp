@@ -4,6 +4,7 @@
 
 #include "core/transfer.h"
 #include "kernels/elementwise/kernel.h"
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/parallel.h"
 #include "kernels/launch/gpu/dispatch.h"
 #include "kernels/linear/cpu.h"
@@ -119,14 +120,7 @@ void matmul_few_rows(Context& ctx, const MatmulArgs& p) {
                         .a_stride = row_stride(p.a),
                         .b_stride = row_stride(p.b),
                         .c_stride = row_stride(p.c)};
-  switch (ctx.isa()) {
-    case Isa::avx512_bf16:
-      return few_rows_cpu<Isa::avx512_bf16>(ctx.threads(), args);
-    case Isa::avx512:
-      return few_rows_cpu<Isa::avx512>(ctx.threads(), args);
-    case Isa::avx2:
-      return few_rows_cpu<Isa::avx2>(ctx.threads(), args);
-  }
+  dispatch_isa(ctx.isa(), [&]<Isa isa>() { few_rows_cpu<isa>(ctx.threads(), args); });
 }
 
 Tensor widened(Context& ctx, const Tensor& x) {
@@ -242,14 +236,7 @@ void sum_rows(Context& ctx, const SumRowsArgs& args) {
                           .columns = x.shape(1),
                           .stride = row_stride(x),
                           .accumulate = args.accumulate};
-    switch (ctx.isa()) {
-      case Isa::avx512_bf16:
-        return sum_rows_cpu<Isa::avx512_bf16>(ctx.threads(), loop);
-      case Isa::avx512:
-        return sum_rows_cpu<Isa::avx512>(ctx.threads(), loop);
-      case Isa::avx2:
-        return sum_rows_cpu<Isa::avx2>(ctx.threads(), loop);
-    }
+    dispatch_isa(ctx.isa(), [&]<Isa isa>() { sum_rows_cpu<isa>(ctx.threads(), loop); });
   });
 }
 

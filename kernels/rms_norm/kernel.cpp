@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/gpu/dispatch.h"
 #include "kernels/rms_norm/cpu.h"
 #include "kernels/rms_norm/gpu.h"
@@ -14,15 +15,7 @@ constexpr int64_t kMinChunkElements = 8192;  // keeps the partials small beside 
 
 template <class S>
 RmsNormCpu<S> loops_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return rms_norm_cpu<Isa::avx512_bf16, S>();
-    case Isa::avx512:
-      return rms_norm_cpu<Isa::avx512, S>();
-    case Isa::avx2:
-      break;
-  }
-  return rms_norm_cpu<Isa::avx2, S>();
+  return dispatch_isa(isa, []<Isa level>() { return rms_norm_cpu<level, S>(); });
 }
 
 template <class S>

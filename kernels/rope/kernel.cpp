@@ -1,5 +1,6 @@
 #include "kernels/rope/kernel.h"
 
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/gpu/dispatch.h"
 #include "kernels/rope/cpu.h"
 #include "kernels/rope/gpu.h"
@@ -9,15 +10,7 @@ namespace {
 
 template <class S>
 RopeLoop<S> loop_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return rope_cpu<Isa::avx512_bf16, S>();
-    case Isa::avx512:
-      return rope_cpu<Isa::avx512, S>();
-    case Isa::avx2:
-      break;
-  }
-  return rope_cpu<Isa::avx2, S>();
+  return dispatch_isa(isa, []<Isa level>() { return rope_cpu<level, S>(); });
 }
 
 void check_table(const RopeArgs& a) {

@@ -1,5 +1,6 @@
 #include "kernels/swiglu/kernel.h"
 
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/gpu/dispatch.h"
 #include "kernels/swiglu/cpu.h"
 #include "kernels/swiglu/gpu.h"
@@ -9,15 +10,7 @@ namespace {
 
 template <class S>
 SwigluCpu<S> loops_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return swiglu_cpu<Isa::avx512_bf16, S>();
-    case Isa::avx512:
-      return swiglu_cpu<Isa::avx512, S>();
-    case Isa::avx2:
-      break;
-  }
-  return swiglu_cpu<Isa::avx2, S>();
+  return dispatch_isa(isa, []<Isa level>() { return swiglu_cpu<level, S>(); });
 }
 
 void check_gate_up(const Tensor& gate_up) {

@@ -23,15 +23,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 const double kNaN = std::nan("");
 
 SimdFunctions functions_of(Isa isa) {
-  switch (isa) {
-    case Isa::avx2:
-      return simd_functions<Isa::avx2>();
-    case Isa::avx512:
-      return simd_functions<Isa::avx512>();
-    case Isa::avx512_bf16:
-      return simd_functions<Isa::avx512_bf16>();
-  }
-  return {};
+  return dispatch_isa(isa, []<Isa level>() { return simd_functions<level>(); });
 }
 
 // One test per level; a level that the machine lacks is skipped.

@@ -21,4 +21,18 @@ std::string_view isa_name(Isa isa);
 // unsupported level.
 Isa parse_isa(std::string_view name);
 
+// Calls body.template operator()<isa>() and returns its result.
+template <class Body>
+auto dispatch_isa(Isa isa, const Body& body) {
+  switch (isa) {
+    case Isa::avx512_bf16:
+      return body.template operator()<Isa::avx512_bf16>();
+    case Isa::avx512:
+      return body.template operator()<Isa::avx512>();
+    case Isa::avx2:
+      break;
+  }
+  return body.template operator()<Isa::avx2>();
+}
+
 }  // namespace tessera

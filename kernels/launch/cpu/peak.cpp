@@ -4,30 +4,16 @@
 #include <chrono>
 #include <vector>
 
+#include "kernels/launch/cpu/isa.h"
 #include "kernels/launch/cpu/parallel.h"
 
 namespace tessera {
-namespace {
-
-PeakCpu select(Isa isa) {
-  switch (isa) {
-    case Isa::avx512_bf16:
-      return peak_cpu<Isa::avx512_bf16>();
-    case Isa::avx512:
-      return peak_cpu<Isa::avx512>();
-    case Isa::avx2:
-      break;
-  }
-  return peak_cpu<Isa::avx2>();
-}
-
-}  // namespace
 
 double measure_peak_flops(Isa isa, int threads, DType dtype) {
   using Clock = std::chrono::steady_clock;
   constexpr int kBursts = 8;
   constexpr long kIterations = 400'000;
-  const PeakCpu table = select(isa);
+  const PeakCpu table = dispatch_isa(isa, []<Isa level>() { return peak_cpu<level>(); });
   const auto burst = dtype == DType::bf16 ? table.bf16 : table.f32;
   double best = 0;
   for (int i = 0; i < kBursts; ++i) {
