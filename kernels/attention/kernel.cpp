@@ -47,13 +47,9 @@ void check_options(const AttentionOptions& o) {
         o.softcap, o.scale);
 }
 
-DType dtype_of_sums(const Tensor& q) {
-  return q.dtype() == DType::f64 ? DType::f64 : DType::f32;
-}
-
 // A value per query head and token.
 void check_rows(const Tensor& x, const char* name, const Tensor& q) {
-  const DType dtype = dtype_of_sums(q);
+  const DType dtype = dtype_of_sums(q.dtype());
   const Shape shape{q.shape(1), q.shape(0)};
   check(x.shape() == shape && x.dtype() == dtype && x.is_contiguous(),
         "attention: {} is {} {}, expected contiguous {} {}", name, x.dtype(), x.shape(), dtype,
@@ -217,7 +213,7 @@ void check_head_term(const Tensor& x, const char* name, const Tensor& q, DType d
 void check_head_terms(const AttentionHeadTerms& terms, const Tensor& q) {
   if (terms.alibi_slopes.defined())
     check_head_term(terms.alibi_slopes, "alibi_slopes", q, DType::f32);
-  if (terms.sink.defined()) check_head_term(terms.sink, "sink", q, dtype_of_sums(q));
+  if (terms.sink.defined()) check_head_term(terms.sink, "sink", q, dtype_of_sums(q.dtype()));
 }
 
 AttentionExtras extras_of(const AttentionHeadTerms& terms) {
@@ -369,7 +365,7 @@ void attention_backward(Context& ctx, const AttentionBackwardArgs& args) {
   check(args.d_sink.defined() == args.head_terms.sink.defined(),
         "attention: d_sink and a sink go together; give both or neither");
   if (args.d_sink.defined()) {
-    check_head_term(args.d_sink, "d_sink", args.q, dtype_of_sums(args.q));
+    check_head_term(args.d_sink, "d_sink", args.q, dtype_of_sums(args.q.dtype()));
     check_rows(args.lse, "lse", args.q);
   }
   const AttentionProblem problem = problem_of(ctx, args, args.step);

@@ -31,8 +31,10 @@ struct AttentionOptions {
 
 // Documents in a flattened row of tokens: document s is rows offsets[s] .. offsets[s + 1] - 1.
 struct Segments {
-  Tensor offsets;  // i32 [S + 1], from 0 to N, not decreasing; on a GPU, whose memory the host
-                   // cannot read, whoever uploads them checks them with check_segment_offsets()
+  // i32 [S + 1], not decreasing, from 0 to at most N: tokens after the last segment see nothing. On
+  // a GPU, whose memory the host cannot read, whoever uploads them checks them with
+  // check_segment_offsets().
+  Tensor offsets;
   int64_t longest = 0;  // an upper bound of their lengths. Workspace depends on it and on N, not on
                         // the offsets, so that a plan on `meta` needs no data.
   bool documents = false;  // segments are of any number and lengths; false: all of one length
@@ -55,6 +57,11 @@ struct AttentionHeadTerms {
   Tensor alibi_slopes;  // f32 [Hq]
   Tensor sink;          // [Hq], f64 for f64, else f32
 };
+
+// That of lse, delta and the sinks, for q of dtype `dtype`.
+constexpr DType dtype_of_sums(DType dtype) {
+  return dtype == DType::f64 ? DType::f64 : DType::f32;
+}
 
 struct AttentionForwardArgs {
   Tensor q;                               // [Nq, Hq, D]

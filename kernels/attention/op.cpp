@@ -19,10 +19,6 @@ Heads split(const Tensor& qkv, int64_t heads, int64_t kv_heads) {
           qkv.slice(1, v_begin, qkv.shape(1)).unflatten(1, kv_heads, D)};
 }
 
-DType dtype_of_sums(const Tensor& q) {
-  return q.dtype() == DType::f64 ? DType::f64 : DType::f32;
-}
-
 // What forward computes and backward needs besides the inputs: o or the probabilities, and lse
 // unless nothing reads it.
 std::vector<Tensor> run_forward(Context& ctx, AttentionForwardArgs args) {
@@ -31,7 +27,7 @@ std::vector<Tensor> run_forward(Context& ctx, AttentionForwardArgs args) {
   if (standard)
     args.probabilities = ctx.empty({q.shape(1), q.shape(0), args.key_segments.longest}, q.dtype());
   if (!standard || args.head_terms.sink.defined())
-    args.lse = ctx.empty({q.shape(1), q.shape(0)}, dtype_of_sums(q));
+    args.lse = ctx.empty({q.shape(1), q.shape(0)}, dtype_of_sums(q.dtype()));
   attention_forward(ctx, args);
   std::vector<Tensor> kept{standard ? args.probabilities : args.o};
   if (args.lse.defined()) kept.push_back(args.lse);
@@ -45,7 +41,7 @@ Tensor run_backward(Context& ctx, AttentionBackwardArgs args, std::span<const Te
   (standard ? args.probabilities : args.o) = kept[0];
   if (kept.size() > 1) args.lse = kept[1];
   if (args.head_terms.sink.defined())
-    args.d_sink = ctx.empty({args.q.shape(1)}, dtype_of_sums(args.q));
+    args.d_sink = ctx.empty({args.q.shape(1)}, dtype_of_sums(args.q.dtype()));
   attention_backward(ctx, args);
   return args.d_sink;
 }

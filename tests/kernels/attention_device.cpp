@@ -61,10 +61,6 @@ Segments segments_of(Context& ctx, const std::vector<int32_t>& offsets, int64_t 
   return {int_tensor(ctx, offsets), longest, documents};
 }
 
-DType sums_of(DType dtype) {
-  return dtype == DType::f64 ? DType::f64 : DType::f32;
-}
-
 // The first `tokens` of dimension `dim`, and whether the others are zero.
 Values used(const char* what, const Tensor& x, int dim, int64_t tokens) {
   const Values tail = values_of(x.slice(dim, tokens, x.shape(dim)));
@@ -130,14 +126,14 @@ DeviceAttention::DeviceAttention(Context& ctx, const AttentionCase& c, const Att
                          .dropout = c.dropout,
                          .dropout_purpose = p.purpose},
              .o = queries(),
-             .lse = rows_of(ctx, c.q_heads, p.q_tokens, sums_of(dtype))};
+             .lse = rows_of(ctx, c.q_heads, p.q_tokens, dtype_of_sums(dtype))};
   backward = {.q = forward.q,
               .k = forward.k,
               .v = forward.v,
               .o = forward.o,
               .lse = forward.lse,
               .d_o = queries(in.d_o),
-              .d_lse = rows_of(ctx, c.q_heads, p.q_tokens, sums_of(dtype), in.d_lse),
+              .d_lse = rows_of(ctx, c.q_heads, p.q_tokens, dtype_of_sums(dtype), in.d_lse),
               .query_segments = forward.query_segments,
               .key_segments = forward.key_segments,
               .options = forward.options,
@@ -149,8 +145,8 @@ DeviceAttention::DeviceAttention(Context& ctx, const AttentionCase& c, const Att
   if (c.alibi)
     forward.head_terms.alibi_slopes = make_tensor(ctx, {c.q_heads}, DType::f32, spec.alibi_slopes);
   if (c.sink) {
-    forward.head_terms.sink = make_tensor(ctx, {c.q_heads}, sums_of(dtype), spec.sink);
-    backward.d_sink = ctx.empty({c.q_heads}, sums_of(dtype));
+    forward.head_terms.sink = make_tensor(ctx, {c.q_heads}, dtype_of_sums(dtype), spec.sink);
+    backward.d_sink = ctx.empty({c.q_heads}, dtype_of_sums(dtype));
   }
   backward.head_terms = forward.head_terms;
 }
