@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "core/random.h"
@@ -240,6 +241,12 @@ void expect_answer(const AttentionCase& c, Run& r, DType dtype, const AttentionA
   check_values("dq", r.dq.values(queries), dtype, exact.gradients.dq, low.gradients.dq);
   check_values("dk", r.dk.values(keys), dtype, exact.gradients.dk, low.gradients.dk);
   check_values("dv", r.dv.values(keys), dtype, exact.gradients.dv, low.gradients.dv);
+  // Those of no token are -infinity.
+  const Vec lse = r.lse.get(c.q_heads, queries + c.tail);
+  for (size_t i = 0; i < lse.size(); ++i) {
+    if (int64_t(i) % (queries + c.tail) < queries) continue;
+    EXPECT_EQ(lse[i], -std::numeric_limits<double>::infinity()) << "lse tail " << i;
+  }
   if (c.sink) {
     expect_good("d_sink", r.d_sink.get(c.q_heads, 1), r.d_sink.dtype(), exact.gradients.d_sink,
                 low.gradients.d_sink, 3, 0);
