@@ -5,8 +5,8 @@
 namespace tessera {
 namespace {
 
-// Enough independent accumulators to cover latency x throughput of the multiply-add (4 cycles, 2 a
-// cycle).
+// Enough independent accumulators to cover latency x throughput of the multiply-add (4 or 5 cycles,
+// 2 a cycle).
 constexpr int kAccumulators = 12;
 
 #if defined(__AVX512F__)

@@ -6,7 +6,7 @@
 
 namespace tessera {
 
-// FLOP/s of register-only multiply-adds on `threads` threads: the best of several bursts of about 2
+// FLOP/s of register-only multiply-adds on `threads` threads: the best of several bursts of about 1
 // ms. For bf16 the rate of vdpbf16ps; without that instruction bf16 is computed in f32, and so is
 // its peak.
 double measure_peak_flops(Isa isa, int threads, DType dtype);
