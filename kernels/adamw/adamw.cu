@@ -1,5 +1,6 @@
-// AdamW. Bytes a parameter with a bf16 copy: 16 in, 14 out. The results are the CPU's, bit for bit:
-// the same fused operations, division and square root rounded to nearest.
+// AdamW. Bytes a parameter with a bf16 copy: 16 in, 14 out. The results are the CPU's, bit for bit
+// but for subnormals, which the CPU takes for 0: the same fused operations, division and square
+// root rounded to nearest.
 #include <bit>
 #include <cmath>
 #include <vector>

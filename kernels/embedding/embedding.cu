@@ -4,9 +4,10 @@
 //   place_rows   puts the rows into their token's range, in the order of their slots;
 //   sort_rows    ranks each row among its token's by counting the smaller ones;
 //   sum_rows     adds up each token's rows in ascending order.
-// Slots and ranges vary from run to run, the sums do not: they are the CPU's, bit for bit. Time is
-// O(rows + vocabulary) but for ranking, which is quadratic in the rows of one token: 64k rows of
-// one token compare 4e9 pairs, half a millisecond of an H200.
+// Slots and ranges vary from run to run, the sums do not: they are the CPU's, bit for bit but for
+// subnormals, which the CPU takes for 0. Time is O(rows + vocabulary) but for ranking, which is
+// quadratic in the rows of one token: 64k rows of one token compare 4e9 pairs, half a millisecond
+// of an H200.
 #include "kernels/elementwise/gpu_lanes.h"
 #include "kernels/embedding/gpu.h"
 

@@ -1,4 +1,5 @@
-// Matrix products on row-major matrices: oneDNN for f32 and bf16, a plain loop for f64.
+// Matrix products on row-major matrices: on `cuda` by cuBLASLt; elsewhere by oneDNN for f32 and
+// bf16, a plain loop for f64.
 #pragma once
 
 #include "core/context.h"
@@ -19,7 +20,8 @@ struct MatmulArgs {
 
 KernelCost cost(const MatmulArgs& args);
 // Throws Error for shapes, strides or dtypes that do not fit. Results may depend on the number of
-// threads in the last bits, as oneDNN's do.
+// threads in the last bits, as oneDNN's do, or on the GPU, for which cuBLASLt chooses its
+// algorithms.
 void matmul(Context& ctx, const MatmulArgs& args);
 
 // sums = (sums +) the sum of the rows of x: x [R, C] -> [C] f32 (f64 where x is).

@@ -115,7 +115,7 @@ std::vector<Tensor> all_of(const std::vector<AdamWTensor>& tensors) {
   return all;
 }
 
-// Every operation is correctly rounded, on every device.
+// Every operation is correctly rounded, on every device, but that the CPU flushes subnormals.
 TEST_P(AdamWOn, IsReproducibleAndTheCpus) {
   for (const DType dtype : {DType::f32, DType::f64}) {
     const auto run = [dtype](Context& ctx) {
