@@ -190,12 +190,14 @@ unsigned blocks_for(int64_t items, int64_t per_block) {
   return unsigned((items + per_block - 1) / per_block);
 }
 
+bool allows_vectors(const void* data) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
+}
 template <class S>
 bool allows_vectors(const HeadRows<S>& rows) {
-  const auto is_aligned = [](int64_t bytes) { return bytes % 16 == 0; };
-  return !rows.data || (is_aligned(int64_t(reinterpret_cast<uintptr_t>(rows.data))) &&
-                        is_aligned(rows.row_stride * int64_t(sizeof(S))) &&
-                        is_aligned(rows.head_stride * int64_t(sizeof(S))));
+  const auto is_aligned = [](int64_t elements) { return elements * int64_t(sizeof(S)) % 16 == 0; };
+  return !rows.data || (allows_vectors(static_cast<const void*>(rows.data)) &&
+                        is_aligned(rows.row_stride) && is_aligned(rows.head_stride));
 }
 
 // Calls f.template operator()<kGroup, kWidth>() with the way of sharing work that suits. f64, which
@@ -213,7 +215,7 @@ void choose_kernel(int64_t columns, bool allows_vectors, F f) {
 template <class S>
 void forward(Context& ctx, const RmsNormForwardData<S>& a) {
   const bool vectors = allows_vectors(a.x) && allows_vectors(a.residual) && allows_vectors(a.sum) &&
-                       allows_vectors(a.y);
+                       allows_vectors(a.y) && allows_vectors(a.weight);
   const int64_t lines = a.size.rows * a.size.heads;
   choose_kernel<S>(a.size.columns, vectors, [&]<int kGroup, int kWidth>() {
     gpu::launch(ctx, forward_kernel<S, kGroup, kWidth>,
@@ -225,7 +227,7 @@ template <class S>
 void backward(Context& ctx, const RmsNormBackwardData<S>& a) {
   using T = gpu::Wide<S>;
   const bool vectors = allows_vectors(a.x) && allows_vectors(a.dy) && allows_vectors(a.dsum) &&
-                       allows_vectors(a.dx) && allows_vectors(a.y);
+                       allows_vectors(a.dx) && allows_vectors(a.y) && allows_vectors(a.weight);
   const int64_t columns = a.size.columns;
   const unsigned chunks = blocks_for(a.size.rows, a.rows_per_chunk);
   choose_kernel<S>(columns, vectors, [&]<int kGroup, int kWidth>() {

@@ -6,7 +6,7 @@
 #include "kernels/elementwise/op.h"
 #include "kernels/linear/op.h"
 #include "kernels/rms_norm/kernel.h"
-#include "tests/kernels/op_case.h"
+#include "tests/kernels/device_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/reference_ops.h"
@@ -38,6 +38,7 @@ struct Case {
   DType dtype;
   int64_t rows, columns;
   Vec x, residual, weight, dsum, dy;
+  bool unaligned_weight = false;
 
   Case(DType type, int64_t r, int64_t c) : dtype(type), rows(r), columns(c) {
     x = representable("x", r * c, type);
@@ -51,7 +52,7 @@ struct Case {
     return make_tensor(ctx, shape(), dtype, values);
   }
   Tensor weight_tensor(Context& ctx) const {
-    return make_tensor(ctx, {columns}, wide(dtype), weight);
+    return (unaligned_weight ? make_unaligned : make_tensor)(ctx, {columns}, wide(dtype), weight);
   }
 };
 
@@ -160,6 +161,19 @@ TEST_P(RmsNormOn, ManyRowsMatchTheReference) {
   for (const DType dtype : kComputeTypes) {
     for (const int64_t rows : {int64_t{1}, int64_t{4099}}) {
       const Case c(dtype, rows, 33);
+      check_forward(ctx, c, true);
+      check_backward(ctx, c, true);
+    }
+  }
+}
+
+// Of columns that are moved 16 bytes at a time otherwise.
+TEST_P(RmsNormOn, WeightMayBeUnaligned) {
+  Context ctx = context();
+  for (const DType dtype : kComputeTypes) {
+    for (const int64_t columns : {64, 1536}) {
+      Case c(dtype, 3, columns);
+      c.unaligned_weight = true;
       check_forward(ctx, c, true);
       check_backward(ctx, c, true);
     }
