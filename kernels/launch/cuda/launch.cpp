@@ -14,7 +14,8 @@ namespace tessera::gpu {
 inline namespace on_cuda {
 namespace {
 
-constexpr int kFreeSharedBytes = 48 * 1024;  // what a kernel may have without asking
+// Dynamic shared memory that is had without asking: of 48 KiB, less a kernel's own arrays.
+constexpr int kFreeSharedBytes = 32 * 1024;
 
 std::string name_of_kernel(const void* kernel) {
   const char* mangled = nullptr;
