@@ -4,6 +4,7 @@
 #include "kernels/cross_entropy/kernel.h"
 #include "kernels/elementwise/kernel.h"
 #include "kernels/embedding/kernel.h"
+#include "kernels/linear/kernel.h"
 #include "kernels/reduce/kernel.h"
 #include "kernels/rope/kernel.h"
 #include "kernels/rope/table.h"
@@ -79,6 +80,13 @@ TEST_P(OpRace, SumOfSquares) {
   under_two_seeds([](Context& ctx, DType dtype) {
     const Tensor tensors[] = {values(ctx, {33000}, dtype), values(ctx, {31}, dtype)};
     sum_of_squares(ctx, tensors);
+  });
+}
+
+// More rows than a block adds, whose sums a second kernel adds.
+TEST_P(OpRace, SumRows) {
+  under_two_seeds([](Context& ctx, DType dtype) {
+    sum_rows(ctx, {.x = values(ctx, {131, 67}, dtype), .sums = ctx.empty({67}, DType::f32)});
   });
 }
 
