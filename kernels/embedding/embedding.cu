@@ -115,28 +115,23 @@ template <class Unit, int N>
 void launch_gather(Context& ctx, const EmbeddingGather& args) {
   const int64_t units = args.row_bytes / int64_t(N * sizeof(Unit));
   const int64_t rows = kThreads / std::min<int64_t>(units, kThreads);
-  gpu::launch(ctx, gather<Unit, N>,
-              {.x = unsigned((args.rows + rows - 1) / rows), .threads = kThreads}, args,
-              int(units));
-}
-
-unsigned blocks_over(int64_t n) {
-  return unsigned((n + kThreads - 1) / kThreads);
+  gpu::launch(ctx, gather<Unit, N>, {.x = gpu::blocks_for(args.rows, rows), .threads = kThreads},
+              args, int(units));
 }
 
 template <int N, class S>
 void launch_sum_rows(Context& ctx, const EmbeddingScatterGpu<S>& args) {
   gpu::launch(ctx, sum_rows<N, S>,
               {.x = unsigned(args.vocabulary),
-               .y = blocks_over((args.width + N - 1) / N),
+               .y = gpu::blocks_for(args.width, N * kThreads),
                .threads = kThreads},
               args);
 }
 
 template <class S>
 void launch_scatter(Context& ctx, const EmbeddingScatterGpu<S>& a) {
-  const gpu::Grid rows{.x = blocks_over(a.rows), .threads = kThreads};
-  const gpu::Grid tokens{.x = blocks_over(a.vocabulary), .threads = kThreads};
+  const gpu::Grid rows{.x = gpu::blocks_for(a.rows, kThreads), .threads = kThreads};
+  const gpu::Grid tokens{.x = gpu::blocks_for(a.vocabulary, kThreads), .threads = kThreads};
   gpu::launch(ctx, count_rows, rows, a.tokens, a.rows, a.vocabulary, a.groups);
   gpu::launch(ctx, place_tokens, tokens, a.vocabulary, a.groups);
   gpu::launch(ctx, place_rows, rows, a.tokens, a.rows, a.vocabulary, a.groups);

@@ -32,15 +32,11 @@ __global__ void __launch_bounds__(kThreads)
   sums[chunk * columns + column] = total;
 }
 
-unsigned blocks_for(int64_t items, int64_t per_block) {
-  return unsigned((items + per_block - 1) / per_block);
-}
-
 template <class S>
 void sum_rows(Context& ctx, const SumRowsGpu<S>& a) {
   using T = typename SumRowsGpu<S>::Sum;
-  const unsigned chunks = blocks_for(a.rows, a.rows_per_chunk);
-  const unsigned column_blocks = blocks_for(a.columns, gpu::kWarpSize);
+  const unsigned chunks = gpu::blocks_for(a.rows, a.rows_per_chunk);
+  const unsigned column_blocks = gpu::blocks_for(a.columns, gpu::kWarpSize);
   gpu::launch(ctx, sum_rows_kernel<S, T>, {.x = column_blocks, .y = chunks, .threads = kThreads},
               a.x, a.rows, a.columns, a.stride, a.rows_per_chunk, false, a.partials);
   gpu::launch(ctx, sum_rows_kernel<T, T>, {.x = column_blocks, .threads = kThreads}, a.partials,

@@ -4,8 +4,7 @@
 //   lane        0        1     ...    31  |   0 ...
 //   columns   0..7     8..15   ... 248..255 | 256..        (bf16, kGroup = 32, kWidth = 8)
 // Lines are read twice, the second time from the caches.
-#include "kernels/launch/gpu/device.h"
-#include "kernels/launch/gpu/launch.h"
+#include "kernels/elementwise/gpu_lanes.h"
 #include "kernels/launch/gpu/reduce.h"
 #include "kernels/rms_norm/gpu.h"
 
@@ -30,25 +29,15 @@ __device__ inline T group_sum(T v) {
   }
 }
 
-// kWidth values in the type of arithmetic.
-template <int kWidth, class S>
-__device__ inline gpu::Vector<gpu::Wide<S>, kWidth> load_wide(const S* p) {
-  const auto narrow = gpu::load_vector<S, kWidth>(p);
-  gpu::Vector<gpu::Wide<S>, kWidth> wide;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) wide.v[i] = gpu::widen(narrow.v[i]);
-  return wide;
-}
-
 // Adds the residual, if there is one, into `sum`; returns the thread's part of the sum of squares.
 template <int kGroup, int kWidth, class S>
 __device__ inline gpu::Wide<S> add_and_square(const S* x, const S* residual, S* sum,
                                               int64_t columns, int member) {
   gpu::Wide<S> squares = 0;
   for (int64_t c = member * kWidth; c < columns; c += kGroup * kWidth) {
-    auto v = load_wide<kWidth>(x + c);
+    auto v = load(x + c, Count<kWidth>{});
     if (residual) {
-      const auto r = load_wide<kWidth>(residual + c);
+      const auto r = load(residual + c, Count<kWidth>{});
       gpu::Vector<S, kWidth> stored;
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
@@ -80,11 +69,11 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(RmsNormForwardData<S>
   if (a.rstd && member == 0) a.rstd[line] = rstd;
   const S* normalised = residual ? sum : x;
   for (int64_t c = member * kWidth; c < columns; c += kGroup * kWidth) {
-    const auto v = load_wide<kWidth>(normalised + c), w = load_wide<kWidth>(a.weight + c);
-    gpu::Vector<S, kWidth> out;
+    const auto v = load(normalised + c, Count<kWidth>{}), w = load(a.weight + c, Count<kWidth>{});
+    Lanes<T, kWidth> out;
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) out.v[i] = gpu::narrow<S>(v.v[i] * rstd * w.v[i]);
-    gpu::store_global(y + c, out);
+    for (int i = 0; i < kWidth; ++i) out.v[i] = v.v[i] * rstd * w.v[i];
+    store(y + c, out);
   }
 }
 
@@ -95,8 +84,8 @@ __device__ inline T project(const S* x, const S* dy, const T* weight, T rstd, T*
                             int64_t columns, int member) {
   T dot = 0;
   for (int64_t c = member * kWidth; c < columns; c += kGroup * kWidth) {
-    const auto v = load_wide<kWidth>(x + c), g = load_wide<kWidth>(dy + c);
-    const auto w = load_wide<kWidth>(weight + c);
+    const auto v = load(x + c, Count<kWidth>{}), g = load(dy + c, Count<kWidth>{});
+    const auto w = load(weight + c, Count<kWidth>{});
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) dot = gpu::fma(v.v[i] * g.v[i], w.v[i], dot);
     if (!sums) continue;
@@ -114,19 +103,17 @@ template <int kGroup, int kWidth, class S, class T>
 __device__ inline void write_results(const S* x, const S* dy, const S* dsum, const T* weight,
                                      T rstd, T slope, S* dx, S* y, int64_t columns, int member) {
   for (int64_t c = member * kWidth; c < columns; c += kGroup * kWidth) {
-    const auto v = load_wide<kWidth>(x + c), g = load_wide<kWidth>(dy + c);
-    const auto w = load_wide<kWidth>(weight + c);
-    gpu::Vector<T, kWidth> more{};
-    if (dsum) more = load_wide<kWidth>(dsum + c);
-    gpu::Vector<S, kWidth> out, normed;
+    const auto v = load(x + c, Count<kWidth>{}), g = load(dy + c, Count<kWidth>{});
+    const auto w = load(weight + c, Count<kWidth>{});
+    Lanes<T, kWidth> more{}, out, normed;
+    if (dsum) more = load(dsum + c, Count<kWidth>{});
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) {
-      out.v[i] =
-          gpu::narrow<S>(gpu::fma(g.v[i] * w.v[i], rstd, gpu::fma(v.v[i], -slope, more.v[i])));
-      normed.v[i] = gpu::narrow<S>(v.v[i] * rstd * w.v[i]);
+      out.v[i] = gpu::fma(g.v[i] * w.v[i], rstd, gpu::fma(v.v[i], -slope, more.v[i]));
+      normed.v[i] = v.v[i] * rstd * w.v[i];
     }
-    if (dx) gpu::store_global(dx + c, out);
-    if (y) gpu::store_global(y + c, normed);
+    if (dx) store(dx + c, out);
+    if (y) store(y + c, normed);
   }
 }
 
@@ -186,25 +173,17 @@ __global__ void __launch_bounds__(kThreads)
   dweight[column] = total;
 }
 
-unsigned blocks_for(int64_t items, int64_t per_block) {
-  return unsigned((items + per_block - 1) / per_block);
-}
-
-bool allows_vectors(const void* data) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
-}
 template <class S>
 bool allows_vectors(const HeadRows<S>& rows) {
-  const auto is_aligned = [](int64_t elements) { return elements * int64_t(sizeof(S)) % 16 == 0; };
-  return !rows.data || (allows_vectors(static_cast<const void*>(rows.data)) &&
-                        is_aligned(rows.row_stride) && is_aligned(rows.head_stride));
+  return !rows.data || (are_aligned({rows.data}) && rows.row_stride % kLanesOf<S> == 0 &&
+                        rows.head_stride % kLanesOf<S> == 0);
 }
 
 // Calls f.template operator()<kGroup, kWidth>() with the way of sharing work that suits. f64, which
 // is for tests, has no vectors.
 template <class S, class F>
 void choose_kernel(int64_t columns, bool allows_vectors, F f) {
-  constexpr int kWidth = std::is_same_v<S, double> ? 1 : 16 / int(sizeof(S));
+  constexpr int kWidth = std::is_same_v<S, double> ? 1 : kLanesOf<S>;
   const bool vectors = allows_vectors && columns % kWidth == 0, warps = columns <= kWarpColumns;
   if (vectors && warps) return f.template operator()<gpu::kWarpSize, kWidth>();
   if (vectors) return f.template operator()<kThreads, kWidth>();
@@ -215,11 +194,11 @@ void choose_kernel(int64_t columns, bool allows_vectors, F f) {
 template <class S>
 void forward(Context& ctx, const RmsNormForwardData<S>& a) {
   const bool vectors = allows_vectors(a.x) && allows_vectors(a.residual) && allows_vectors(a.sum) &&
-                       allows_vectors(a.y) && allows_vectors(a.weight);
+                       allows_vectors(a.y) && are_aligned({a.weight});
   const int64_t lines = a.size.rows * a.size.heads;
   choose_kernel<S>(a.size.columns, vectors, [&]<int kGroup, int kWidth>() {
     gpu::launch(ctx, forward_kernel<S, kGroup, kWidth>,
-                {.x = blocks_for(lines, kThreads / kGroup), .threads = kThreads}, a);
+                {.x = gpu::blocks_for(lines, kThreads / kGroup), .threads = kThreads}, a);
   });
 }
 
@@ -227,9 +206,9 @@ template <class S>
 void backward(Context& ctx, const RmsNormBackwardData<S>& a) {
   using T = gpu::Wide<S>;
   const bool vectors = allows_vectors(a.x) && allows_vectors(a.dy) && allows_vectors(a.dsum) &&
-                       allows_vectors(a.dx) && allows_vectors(a.y) && allows_vectors(a.weight);
+                       allows_vectors(a.dx) && allows_vectors(a.y) && are_aligned({a.weight});
   const int64_t columns = a.size.columns;
-  const unsigned chunks = blocks_for(a.size.rows, a.rows_per_chunk);
+  const unsigned chunks = gpu::blocks_for(a.size.rows, a.rows_per_chunk);
   choose_kernel<S>(columns, vectors, [&]<int kGroup, int kWidth>() {
     if (chunks == 0) return;
     const int64_t sums = a.dweight ? kThreads / kGroup * columns : 0;
@@ -239,7 +218,7 @@ void backward(Context& ctx, const RmsNormBackwardData<S>& a) {
   });
   if (!a.dweight) return;
   gpu::launch(ctx, sum_partials_kernel<T>,
-              {.x = blocks_for(columns, gpu::kWarpSize), .threads = kThreads}, a.partials,
+              {.x = gpu::blocks_for(columns, gpu::kWarpSize), .threads = kThreads}, a.partials,
               int64_t(chunks), columns, a.accumulate_dweight, a.dweight);
 }
 
