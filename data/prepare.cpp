@@ -147,7 +147,9 @@ class DocumentEncoder {
   // Returns the bytes used, as Tokenizer::encode().
   size_t add(const TextPart& part) {
     // Only a whole document may wait, and only if it cannot fail: the caller names it in errors.
-    if (part.offset == 0 && part.last && tokenizer_.encodes_everything()) {
+    // One that has begun comes with offset 0 again where nothing of its first part was used.
+    const bool whole = !inside_ && part.offset == 0 && part.last;
+    if (whole && tokenizer_.encodes_everything()) {
       waiting_.emplace_back(part.bytes);
       if ((waiting_bytes_ += part.bytes.size()) >= kBatchBytes) flush();
       return part.bytes.size();

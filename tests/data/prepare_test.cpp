@@ -215,15 +215,19 @@ TEST_F(Prepare, DocumentsKeepTheirOrderAndBeginAndEndAsTheTokenizerSays) {
     lines += "{\"text\": \"" + text + "\"}\n";
     expect(text);
   }
+  // Longer than a part, with no place to cut it.
+  const std::string line = std::string(1'500'000, '7');
+  expect(line);
   std::string book;
   for (int i = 0; book.size() < 3'000'000; ++i) book += fmt::format("Sentence {} of a book. ", i);
   expect(book);
   expect("the end");
   write_text(folder / "a.jsonl", lines);
+  write_text(folder / "line.txt", line);
   write_text(folder / "b.txt", book);
   write_text(folder / "c.txt", "the end");
-  const PrepareSummary summary = run(config({"a.jsonl", "b.txt", "c.txt"}, file));
-  EXPECT_EQ(summary.train.documents, 2002u);
+  const PrepareSummary summary = run(config({"a.jsonl", "line.txt", "b.txt", "c.txt"}, file));
+  EXPECT_EQ(summary.train.documents, 2003u);
   TokenFile tokens(folder / "out.h5");
   EXPECT_EQ(read_split(tokens, Split::train),
             std::vector<int32_t>(expected.begin(), expected.end()));
