@@ -336,7 +336,7 @@ void TokenFile::document_starts(Split split, TokenRange range, std::vector<uint6
 
 void check_vocabulary(const TokenFile& file, int64_t model_vocabulary) {
   check(int64_t{file.vocabulary_size()} <= model_vocabulary,
-        "{} has a vocabulary of {} ids, but the model has only {}; set model.vocabulary_size to at "
+        "{} has a vocabulary of {} ids, but the model has only {}; set model.vocab_size to at "
         "least {}",
         file.path().string(), file.vocabulary_size(), model_vocabulary, file.vocabulary_size());
 }
