@@ -100,11 +100,12 @@ std::vector<double> weights_above_zero(const LoaderConfig& config) {
 // FNV-1a (64 bit) of everything that decides which tokens sample n has.
 uint64_t fingerprint(const LoaderConfig& config, const std::vector<TrainingFile>& files,
                      const Mixture& mixture) {
-  std::string text = fmt::format("1 {} {} {}", config.context, config.pack, config.seed);
+  std::string text = fmt::format("2 {} {} {}", config.context, config.pack, config.seed);
   for (size_t f = 0; f < files.size(); ++f) {
     const TokenFile& file = files[f].file();
-    text += fmt::format(" {} {} {} {}", mixture.shares()[f], file.token_count(Split::train),
-                        file.document_count(Split::train), file.tokenizer_hash());
+    text += fmt::format(" {} {} {} {} {}", mixture.shares()[f], file.token_count(Split::train),
+                        file.document_count(Split::train), file.document_hash(Split::train),
+                        file.tokenizer_hash());
   }
   uint64_t h = 14695981039346656037u;
   for (char c : text) h = (h ^ uint8_t(c)) * 1099511628211u;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <optional>
 
@@ -125,6 +126,7 @@ class DocumentIndex {
   }
 
   uint64_t documents() const { return documents_; }
+  uint64_t hash() const { return hash_; }  // of the offsets
 
   TokenRange document(uint64_t index) { return {offset(index), offset(index + 1)}; }
 
@@ -160,6 +162,7 @@ class DocumentIndex {
       first_.push_back(block_[0]);
       for (uint64_t i = 0; i < block_.size(); previous = block_[i++]) {
         const bool rising = first + i == 0 ? block_[i] == 0 : block_[i] > previous;
+        hash_ = std::rotl(hash_ ^ block_[i], 27) * 0x9E3779B97F4A7C15u;
         check(rising, "{}[{}] is {} after {}; offsets must begin at 0 and rise", column_.where(),
               first + i, block_[i], previous);
       }
@@ -169,7 +172,7 @@ class DocumentIndex {
   }
 
   Column column_;
-  uint64_t documents_ = 0;
+  uint64_t documents_ = 0, hash_ = 0;
   std::vector<uint64_t> first_;  // of each block
   std::optional<uint64_t> loaded_;
   std::vector<uint64_t> block_;
@@ -274,6 +277,10 @@ uint64_t TokenFile::token_count(Split split) const {
 }
 uint64_t TokenFile::document_count(Split split) const {
   return impl_->at(split).documents.documents();
+}
+
+uint64_t TokenFile::document_hash(Split split) const {
+  return impl_->at(split).documents.hash();
 }
 
 void TokenFile::read(Split split, uint64_t first, std::span<int32_t> out) {

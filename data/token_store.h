@@ -54,6 +54,7 @@ class TokenFile {
 
   uint64_t token_count(Split split) const;
   uint64_t document_count(Split split) const;
+  uint64_t document_hash(Split split) const;  // of where the documents begin
 
   // tokens [first, first + out.size()). Throws Error for an id at or above the vocabulary size.
   void read(Split split, uint64_t first, std::span<int32_t> out);

@@ -250,6 +250,10 @@ TEST_F(LoaderTest, StateOfOtherDataOrSettingsIsRejected) {
   other = config();
   std::swap(other.files[0].path, other.files[1].path);
   EXPECT_TRUE(rejects(other));
+  write_token_file(folder / "order.h5", 20000, counting_documents({1, 1, 900, 300}, 10000));
+  other = config();
+  other.files[1].path = folder / "order.h5";
+  EXPECT_TRUE(rejects(other));
   // Weights count by their proportion; ranks, batch and mask do not change the order.
   other = config();
   other.files[0].weight = 6, other.files[1].weight = 2;
