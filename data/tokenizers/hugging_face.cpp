@@ -26,7 +26,9 @@ void parse_added_tokens(const JsonValue& file, HuggingFaceFile& result) {
 
 void place_token(HuggingFaceFile& result, TokenId id, const std::string& text) {
   auto& place = result.tokens[id];
-  check(!place || *place == text, "tokens '{}' and '{}' have the same id, {}", *place, text, id);
+  if (place && *place != text) {
+    fail("tokens '{}' and '{}' have the same id, {}", *place, text, id);
+  }
   place = text;
 }
 
@@ -152,9 +154,9 @@ HuggingFaceFile parse_hugging_face_file(std::string_view text) {
   if (file.has("decoder")) result.decoder = parse_decoder(file.at("decoder"));
   parse_model(file.at("model"), result);
   if (file.has("post_processor")) parse_post_processor(file.at("post_processor"), result);
-  check(!result.template_begin || *result.template_begin < result.tokens.size(),
-        "post_processor names token {}, but there are {}", result.template_begin.value_or(0),
-        result.tokens.size());
+  const TokenId begin = result.template_begin.value_or(0);
+  check(!result.template_begin || (begin < result.tokens.size() && result.tokens[begin]),
+        "post_processor names token {}, but no token has that id", begin);
   return result;
 }
 

@@ -213,7 +213,14 @@ std::unique_ptr<Splitting> parse_split(const JsonValue& value) {
   return std::make_unique<SplitJoining>(pattern, Behavior::contiguous, invert);
 }
 
-std::unique_ptr<Splitting> parse_metaspace(const JsonValue& value) {
+// Such a space goes before every piece of the step before it, where ours goes before the text.
+void check_first(const JsonValue& value, const PreTokenizer& result) {
+  check(result.steps.empty(),
+        "{}: {} puts a space before its text, which is supported in the first step only",
+        value.path(), value.at("type").text());
+}
+
+std::unique_ptr<Splitting> parse_metaspace(const JsonValue& value, const PreTokenizer& result) {
   const bool older = value.flag_or("add_prefix_space", true);
   const std::string prepend = value.text_or("prepend_scheme", older ? "always" : "never");
   const auto scheme = prepend == "always"  ? Metaspace::Prepend::always
@@ -221,6 +228,7 @@ std::unique_ptr<Splitting> parse_metaspace(const JsonValue& value) {
                                            : Metaspace::Prepend::never;
   check(scheme != Metaspace::Prepend::never || prepend == "never",
         "{}.prepend_scheme '{}' is not known", value.path(), prepend);
+  if (scheme == Metaspace::Prepend::always) check_first(value, result);
   std::string mark = value.text_or("replacement", "\u2581");
   check(!mark.empty(), "{}.replacement is empty", value.path());
   return std::make_unique<Metaspace>(std::move(mark), scheme, value.flag_or("split", true));
@@ -236,9 +244,10 @@ void parse_into(const JsonValue& value, PreTokenizer& result) {
   } else if (type == "Digits") {
     result.steps.push_back(std::make_unique<Digits>(value.flag_or("individual_digits", false)));
   } else if (type == "Metaspace") {
-    result.steps.push_back(parse_metaspace(value));
+    result.steps.push_back(parse_metaspace(value, result));
   } else if (type == "ByteLevel") {
     if (value.flag_or("add_prefix_space", true)) {
+      check_first(value, result);
       result.steps.push_back(std::make_unique<PrefixSpace>());
     }
     if (value.flag_or("use_regex", true)) {

@@ -132,6 +132,10 @@ class BadTokenizer : public ::testing::Test {
   std::string error_with(const char* pointer, const json& value) {
     json file = json::parse(read_text_file(kFolder / "gpt2.json"));
     file[json::json_pointer(pointer)] = value;
+    return error_of_file(file);
+  }
+
+  std::string error_of_file(const json& file) {
     write_text(folder / "tokenizer.json", file.dump());
     const std::string error = error_of([&] { load_tokenizer(folder.path()); });
     EXPECT_TRUE(contains(error, "tokenizer.json: "));
@@ -158,6 +162,31 @@ TEST_F(BadTokenizer, NamesTheKey) {
   EXPECT_TRUE(contains(error_with("/added_tokens/0/id", "0"), "added_tokens[0].id"));
   const json split = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}};
   EXPECT_TRUE(contains(error_with("/pre_tokenizer", split), "the pattern '(a' is not supported"));
+}
+
+// Ids need not be dense; one that nothing has is beside the end or between two others.
+TEST_F(BadTokenizer, ATemplateNamesATokenThatExists) {
+  json file = json::parse(read_text_file(kFolder / "llama3.json"));
+  const size_t size = file["model"]["vocab"].size();
+  file["model"]["vocab"]["far away"] = size + 100;
+  const json::json_pointer begin(
+      "/post_processor/processors/1/special_tokens/<|begin_of_text|>/ids/0");
+  for (const size_t id : {size + 50, size + 101}) {
+    file[begin] = id;
+    EXPECT_TRUE(contains(error_of_file(file), fmt::format("names token {}, but no token", id)));
+  }
+}
+
+TEST_F(BadTokenizer, ASpaceBeforeTheTextComesFirst) {
+  const json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  const json metaspace = {
+      {"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "always"}};
+  for (const json& step : {json{{"type", "ByteLevel"}}, metaspace}) {
+    const json steps = {{"type", "Sequence"}, {"pretokenizers", {digits, step}}};
+    EXPECT_TRUE(contains(error_with("/pre_tokenizer", steps),
+                         "pre_tokenizer.pretokenizers[1]: " + step["type"].get<std::string>() +
+                             " puts a space before its text, which is supported in the first"));
+  }
 }
 
 TEST_F(BadTokenizer, NamesTheFile) {
