@@ -39,6 +39,7 @@ class Message {
   }
 
   uint64_t number() const { return number_; }
+  size_t end() const { return at_; }  // of the field, in the message's bytes
 
   std::string_view text() const {
     expect(kBytes, "text");
@@ -173,14 +174,17 @@ void parse_denormalizer(std::string_view bytes) {
   }
 }
 
-void check_pieces(const SentencePieceModel& model) {
+void check_pieces(SentencePieceModel& model) {
   using enum Vocabulary::TokenType;
   std::set<std::string_view> seen;
   size_t unknowns = 0;
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     const Vocabulary::Token& piece = model.pieces[id];
     check(seen.insert(piece.text).second, "piece {} '{}' occurs twice", id, piece.text);
-    unknowns += piece.type == unknown;
+    if (piece.type == unknown) {
+      model.unknown = TokenId(id);
+      ++unknowns;
+    }
     if (piece.type == byte) {
       check(byte_of_piece(piece.text) >= 0, "piece {} '{}' is not a byte", id, piece.text);
     }
@@ -229,6 +233,17 @@ SentencePieceModel parse_sentencepiece_model(std::string_view bytes) {
   check(!model.pieces.empty(), "there are no pieces; this is not a SentencePiece model");
   check_pieces(model);
   return model;
+}
+
+std::string without_self_test(std::string_view bytes) {
+  constexpr uint64_t kSelfTestData = 4;
+  std::string result;
+  size_t begin = 0;
+  for (Message message(bytes, "the SentencePiece model"); message.next(); begin = message.end()) {
+    if (message.number() == kSelfTestData) continue;
+    result += bytes.substr(begin, message.end() - begin);
+  }
+  return result;
 }
 
 }  // namespace tessera

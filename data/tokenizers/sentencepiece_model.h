@@ -21,6 +21,7 @@ struct SentencePieceModel {
   std::string unknown_surface = " \u2047 ";
   std::string begin_piece = "<s>", end_piece = "</s>", padding_piece = "<pad>";
   std::vector<Vocabulary::Token> pieces;  // by id
+  TokenId unknown = 0;                    // the only piece of that type
 
   // The id of the control piece of that name.
   std::optional<TokenId> control(std::string_view text) const;
@@ -31,5 +32,9 @@ int byte_of_piece(std::string_view text);
 
 // Throws Error for anything that the SentencePiece library might not survive: it trusts its files.
 SentencePieceModel parse_sentencepiece_model(std::string_view bytes);
+
+// The same model without the texts that the library encodes when it loads one, to compare their
+// pieces: a model whose rules are changed fails that comparison.
+std::string without_self_test(std::string_view bytes);
 
 }  // namespace tessera

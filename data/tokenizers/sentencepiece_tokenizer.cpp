@@ -77,7 +77,7 @@ class SentencePieceTokenizer final : public Tokenizer {
         by_words_(encodes_by_words(model_)),
         isolate_lines_(isolates_lines(model_)) {
     const auto status = processor_.LoadFromSerializedProto(
-        by_words_ ? bytes_ + std::string(kNoDummyPrefix) : bytes_);
+        by_words_ ? without_self_test(bytes_).append(kNoDummyPrefix) : bytes_);
     check(status.ok(), "not a SentencePiece model: {}", status.ToString());
     check(size_t(processor_.GetPieceSize()) == model_.pieces.size(),
           "the SentencePiece model has {} pieces, but the library reads {}", model_.pieces.size(),
@@ -126,7 +126,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     const auto text = [&](std::optional<TokenId> id) { return id ? model_.pieces[*id].text : ""; };
     names.begin = text(begin_);
     names.end = text(end_);
-    names.unknown = model_.pieces[size_t(processor_.unk_id())].text;
+    names.unknown = model_.pieces[model_.unknown].text;
     names.add_begin = begin_of_sequence().has_value();
     return {{"tokenizer.model", bytes_},
             {"tokenizer_config.json", tokenizer_config(names, "LlamaTokenizer")}};
@@ -139,7 +139,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     result.tokens = model_.pieces;
     result.begin_of_sequence = begin_;
     result.end_of_sequence = end_;
-    result.unknown = TokenId(processor_.unk_id());
+    result.unknown = model_.unknown;
     result.padding = model_.control(model_.padding_piece);
     result.add_begin_of_sequence = begin_of_sequence().has_value();
     result.add_space_prefix = model_.add_dummy_prefix;

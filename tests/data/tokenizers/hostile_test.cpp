@@ -135,6 +135,7 @@ void use(const Tokenizer& tokenizer) {
     ASSERT_LT(id, tokenizer.vocabulary_size());
     tokenizer.decode(id, bytes);
   }
+  ASSERT_FALSE(tokenizer.published_files().empty());
   const auto vocabulary = tokenizer.vocabulary();
   ASSERT_TRUE(vocabulary.has_value());
   ASSERT_EQ(vocabulary->tokens.size(), tokenizer.vocabulary_size());

@@ -100,6 +100,41 @@ TEST(LoadTokenizer, PublishesSentencePieceModels) {
   EXPECT_EQ(load_tokenizer(folder.path())->encode("Some text"), tokenizer->encode("Some text"));
 }
 
+// A field of a protobuf message that holds bytes: up to 127 of them.
+std::string field(const std::string& key, const std::string& bytes) {
+  return key + char(bytes.size()) + bytes;
+}
+
+// The library compares a model's own examples (SelfTestData, field 4) when it loads one.
+TEST(LoadTokenizer, SentencePieceModelsMayHaveExamples) {
+  const std::string model = read_text_file(kFolder / "sp_bpe.model");
+  const auto plain = load_tokenizer(kFolder / "sp_bpe.model");
+  const Vocabulary vocabulary = *plain->vocabulary();
+  std::string pieces;
+  for (TokenId id : plain->encode("Some text")) {
+    pieces += (pieces.empty() ? "" : " ") + vocabulary.tokens[id].text;
+  }
+  test::TemporaryFolder folder;
+  const std::string example = field("\x0A", "Some text") + field("\x12", pieces);
+  write_text(folder / "m.model", model + field("\x22", field("\x0A", example)));
+  const auto tokenizer = load_tokenizer(folder / "m.model");
+  EXPECT_EQ(tokenizer->encode("Some text"), plain->encode("Some text"));
+  EXPECT_EQ(tokenizer->published_files()[0].contents, read_text_file(folder / "m.model"));
+}
+
+// Whatever the trainer's settings (field 2) say that it is called (field 45).
+TEST(LoadTokenizer, TheUnknownPieceIsTheOneOfThatType) {
+  const std::string model = read_text_file(kFolder / "sp_bpe.model");
+  const Vocabulary vocabulary = *load_tokenizer(kFolder / "sp_bpe.model")->vocabulary();
+  test::TemporaryFolder folder;
+  write_text(folder / "m.model",
+             model + field("\x12", field("\xEA\x02", vocabulary.tokens[300].text)));
+  const auto tokenizer = load_tokenizer(folder / "m.model");
+  EXPECT_EQ(tokenizer->vocabulary()->unknown, 0u);
+  const auto config = json::parse(tokenizer->published_files()[1].contents);
+  EXPECT_EQ(config.at("unk_token"), "<unk>");
+}
+
 TEST(LoadTokenizer, TellsItsVocabulary) {
   const Vocabulary bpe = *load_tokenizer(kFolder / "llama3.json")->vocabulary();
   EXPECT_EQ(bpe.kind, Vocabulary::Kind::byte_level_bpe);
