@@ -85,6 +85,11 @@ std::vector<fs::path> files_of_input(const std::string& input,
   return files;
 }
 
+// The same for every name of a file; pipes have no other.
+fs::path identity(const fs::path& path) {
+  return fs::is_regular_file(path) ? fs::canonical(path) : fs::absolute(path);
+}
+
 // Reads blocks of a file, keeping what the visitor leaves unused.
 void visit_document(std::FILE* file, const fs::path& path, const TextVisitor& visitor,
                     const std::function<void(uint64_t)>& read_more) {
@@ -161,15 +166,24 @@ void visit_json_lines(std::FILE* file, const fs::path& path, const Corpus::LineV
 Corpus::Corpus(const CorpusConfig& config) : field_(config.field) {
   check(!config.inputs.empty(), "no input; name files, folders or globs");
   std::set<fs::path> seen;
-  if (fs::exists(config.exclude)) seen.insert(fs::canonical(config.exclude));
+  for (const fs::path& path : config.exclude) seen.insert(identity(path));
   for (const std::string& input : config.inputs) {
     for (const fs::path& path : files_of_input(input, config.patterns)) {
-      if (!seen.insert(fs::canonical(path)).second) continue;
+      if (!seen.insert(identity(path)).second) continue;
       files_.push_back(path);
       bytes_ += fs::is_regular_file(path) ? fs::file_size(path) : 0;
     }
   }
-  check(!files_.empty(), "no input file is left besides the output, {}", config.exclude.string());
+  check(!files_.empty(), "no input file is left besides the output");
+}
+
+void Corpus::check_rereadable() const {
+  for (const fs::path& path : files_) {
+    check(fs::is_regular_file(path),
+          "{} is not a regular file: the text is read twice, first for the tokenizer to learn its "
+          "vocabulary; store it in a file, or use a tokenizer that learns nothing, such as byte",
+          path.string());
+  }
 }
 
 void Corpus::visit(const TextVisitor& visitor,

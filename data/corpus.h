@@ -18,8 +18,8 @@ struct CorpusConfig {
   // Which files of a folder to take, such as "*.cpp"; all if empty. A pattern with '/' is matched
   // against the path below the folder, others against the file's name.
   std::vector<std::string> patterns;
-  std::string field = "text";     // of each line of a .jsonl file
-  std::filesystem::path exclude;  // never read, even if it lies in a folder: the output
+  std::string field = "text";                  // of each line of a .jsonl file
+  std::vector<std::filesystem::path> exclude;  // never read, even in a folder: the outputs
 };
 
 // One document is a whole file, or one line of a .jsonl file. Order: as the inputs are given;
@@ -31,6 +31,9 @@ class Corpus {
 
   const std::vector<std::filesystem::path>& files() const { return files_; }
   uint64_t bytes() const { return bytes_; }  // of all files
+
+  // Throws Error for a file that gives its text only once, such as a pipe.
+  void check_rereadable() const;
 
   // Shows the parts of every document that is not empty to `visitor` (at most a few MiB of a plain
   // file at a time). `progress` hears the number of bytes read so far, and may throw to stop.

@@ -261,6 +261,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(
     const PrepareConfig& config, const Corpus& corpus,
     const std::function<void(const PrepareProgress&)>& progress) {
   const TextSource source = [&](const TextVisitor& visitor) {
+    corpus.check_rereadable();
     show_text(corpus, config, visitor, [&](uint64_t bytes) {
       progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
     });
@@ -309,7 +310,13 @@ PrepareSummary prepare(const PrepareConfig& config,
   check(fs::is_directory(above), "cannot write {}: {} is not a folder", config.output.string(),
         above.string());
   CorpusConfig corpus_config = config.corpus;
-  corpus_config.exclude = config.output;
+  corpus_config.exclude = {config.output};
+  if (!config.save_tokenizer.empty()) {
+    check(fs::weakly_canonical(config.save_tokenizer) != fs::weakly_canonical(config.output),
+          "the token file and the tokenizer.json are both to be written to {}; name two files",
+          config.output.string());
+    corpus_config.exclude.push_back(config.save_tokenizer);
+  }
   const Corpus corpus(corpus_config);
   const auto tokenizer = make_tokenizer(config, corpus, progress);
   std::unique_ptr<OutputFile> saved;

@@ -14,6 +14,7 @@ using namespace tessera;
 
 constexpr const char* kFooter = R"(
 Each file is one document; in .jsonl files each line is one. Hidden files in folders are left out.
+A pipe, such as /dev/stdin, gives its text once: what learns from the text first needs files.
 
 Examples:
   prepare-data --tokenizer char --split tail -o shakespeare.h5 shakespeare.txt

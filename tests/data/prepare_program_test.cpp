@@ -121,6 +121,17 @@ TEST_F(PrepareProgram, BadArguments) {
   expect_error(run("a.txt -t byte -o /proc/out.h5 --val-fraction 0"), "cannot write /proc/out.h5");
 }
 
+TEST_F(PrepareProgram, ReadsAPipeOnce) {
+  const Outcome outcome = run("-t byte --val-fraction 0 -o out.h5 /dev/stdin", "echo hello |");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(TokenFile(folder / "work/out.h5").token_count(Split::train), 7u);
+  std::filesystem::remove(folder / "work/out.h5");
+  for (const char* learned : {"-t char", "--train-tokenizer bpe --vocab-size 300"}) {
+    const std::string rest = " --val-fraction 0 -o out.h5 /dev/stdin";
+    expect_error(run(learned + rest, "echo hello |"), "/dev/stdin is not a regular file");
+  }
+}
+
 // A limit on file sizes stands for a full disk. It is met before the first chunk and in the middle:
 // the writer reserves 8 MiB (16384 blocks of 512 bytes) more than it has written.
 TEST_F(PrepareProgram, FullDiskLeavesNothing) {

@@ -75,6 +75,17 @@ TEST_F(Prepare, TheOutputIsNotItsOwnInput) {
   for (int repeat = 0; repeat < 2; ++repeat) EXPECT_EQ(run(inside).files, 1u);
 }
 
+TEST_F(Prepare, TheTokenizerWrittenBesideItIsNoInputEither) {
+  write_text(folder / "in/a.txt", "to be or not to be");
+  PrepareConfig inside = config({"in"}, "");
+  inside.train_vocabulary = 300;
+  inside.output = folder / "in/out.h5";
+  inside.save_tokenizer = folder / "in/tokenizer.json";
+  for (int repeat = 0; repeat < 2; ++repeat) EXPECT_EQ(run(inside).files, 1u);
+  inside.save_tokenizer = folder / "in/../in/out.h5";
+  EXPECT_TRUE(contains(error_of([&] { run(inside); }), "both to be written to"));
+}
+
 TEST_F(Prepare, JsonLinesAreDocuments) {
   write_text(folder / "a.jsonl",
              "{\"text\": \"one\\n\", \"id\": 1}\n\n{\"text\":\"\"}\r\n{\"id\": 2, \"text\": "
