@@ -266,7 +266,12 @@ std::unique_ptr<Tokenizer> make_tokenizer(
       progress({.stage = "reading", .bytes = bytes, .total_bytes = corpus.bytes()});
     });
   };
-  if (config.train_vocabulary > 0) return train_bpe_tokenizer(config.train_vocabulary, source);
+  if (config.train_vocabulary > 0) {
+    return train_bpe_tokenizer(config.train_vocabulary, source, [&](uint32_t ids) {
+      const uint64_t all = corpus.bytes();
+      progress({.stage = "learning", .bytes = all, .total_bytes = all, .tokens = ids});
+    });
+  }
   const std::vector<std::string> names = tokenizer_names();
   if (std::ranges::find(names, config.tokenizer) == names.end()) {
     check(fs::exists(config.tokenizer),

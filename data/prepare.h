@@ -38,9 +38,9 @@ struct PrepareConfig {
 };
 
 struct PrepareProgress {
-  const char* stage = "";  // "reading", "tokenizing"
+  const char* stage = "";  // "reading", "learning", "tokenizing"
   uint64_t bytes = 0, total_bytes = 0;
-  uint64_t tokens = 0;
+  uint64_t tokens = 0;  // written; in the vocabulary while learning one
 };
 
 struct PrepareSummary {
@@ -56,9 +56,9 @@ struct PrepareSummary {
 
 // Documents begin with the tokenizer's begin_of_sequence() and end with its separator(), where it
 // has them (conversations as their template says); with SplitRule::tail only those followed by
-// another, so that a single document is split as it is. `progress` is called about once a MiB or
-// line and may throw to stop. The output's folder is made if missing. Throws Error for bad input;
-// then nothing else is left behind, and an older output is as it was.
+// another, so that a single document is split as it is. `progress` is called about once a MiB,
+// line or learned token and may throw to stop. The output's folder is made if missing. Throws Error
+// for bad input; then nothing else is left behind, and an older output is as it was.
 PrepareSummary prepare(const PrepareConfig& config,
                        const std::function<void(const PrepareProgress&)>& progress);
 

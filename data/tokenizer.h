@@ -151,9 +151,14 @@ std::unique_ptr<Tokenizer> create_tokenizer(std::string_view name, const TextSou
 // the file, and the key of what is damaged or unsupported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
+// Hears the ids that a vocabulary has so far; may throw to stop.
+using LearningProgress = std::function<void(uint32_t ids)>;
+
 // Learns a byte-level BPE of at most `vocabulary_size` ids (257 or more) from `corpus`, which it
 // reads once.
-std::unique_ptr<Tokenizer> train_bpe_tokenizer(uint32_t vocabulary_size, const TextSource& corpus);
+std::unique_ptr<Tokenizer> train_bpe_tokenizer(
+    uint32_t vocabulary_size, const TextSource& corpus,
+    const LearningProgress& progress = [](uint32_t) {});
 
 // The inverse of Tokenizer::to_json(). `where` names the file in errors.
 std::unique_ptr<Tokenizer> restore_tokenizer(std::string_view json, std::string_view where);

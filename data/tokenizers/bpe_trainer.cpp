@@ -229,7 +229,8 @@ std::string file_of(const std::vector<std::string>& tokens, const ordered_json& 
 
 }  // namespace
 
-std::string train_bpe(uint32_t vocabulary_size, const TextSource& corpus) {
+std::string train_bpe(uint32_t vocabulary_size, const TextSource& corpus,
+                      const LearningProgress& progress) {
   check(vocabulary_size >= kSmallestVocabulary,
         "a vocabulary of {} ids is too small: the bytes and the separator are {}", vocabulary_size,
         kSmallestVocabulary);
@@ -249,6 +250,7 @@ std::string train_bpe(uint32_t vocabulary_size, const TextSource& corpus) {
     pairs.merge(best, TokenId(tokens.size()));
     merges.push_back(tokens[best.left] + " " + tokens[best.right]);
     tokens.push_back(tokens[best.left] + tokens[best.right]);
+    progress(uint32_t(tokens.size()));
   }
   return file_of(tokens, merges);
 }

@@ -163,8 +163,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   });
 }
 
-std::unique_ptr<Tokenizer> train_bpe_tokenizer(uint32_t vocabulary_size, const TextSource& corpus) {
-  return create_bpe_tokenizer(train_bpe(vocabulary_size, corpus), {});
+std::unique_ptr<Tokenizer> train_bpe_tokenizer(uint32_t vocabulary_size, const TextSource& corpus,
+                                               const LearningProgress& progress) {
+  return create_bpe_tokenizer(train_bpe(vocabulary_size, corpus, progress), {});
 }
 
 }  // namespace tessera

@@ -86,6 +86,19 @@ TEST_F(Prepare, TheTokenizerWrittenBesideItIsNoInputEither) {
   EXPECT_TRUE(contains(error_of([&] { run(inside); }), "both to be written to"));
 }
 
+TEST_F(Prepare, LearningATokenizerMayBeStopped) {
+  write_text(folder / "a.txt", "to be or not to be");
+  PrepareConfig learning = config({"a.txt"}, "");
+  learning.train_vocabulary = 300;
+  const std::string text = error_of([&] {
+    prepare(learning, [](const PrepareProgress& progress) {
+      if (std::string_view(progress.stage) == "learning") fail("stop at {}", progress.tokens);
+    });
+  });
+  EXPECT_EQ(text, "stop at 258");
+  EXPECT_EQ(folder.entries(), std::vector<std::string>{"a.txt"});
+}
+
 TEST_F(Prepare, JsonLinesAreDocuments) {
   write_text(folder / "a.jsonl",
              "{\"text\": \"one\\n\", \"id\": 1}\n\n{\"text\":\"\"}\r\n{\"id\": 2, \"text\": "
