@@ -90,20 +90,32 @@ fs::path identity(const fs::path& path) {
   return fs::is_regular_file(path) ? fs::canonical(path) : fs::absolute(path);
 }
 
-// Reads blocks of a file, keeping what the visitor leaves unused.
+// Appends up to `count` bytes; fewer at the end of the file.
+void read_text(std::FILE* file, const fs::path& path, size_t count, std::string& text,
+               const std::function<void(uint64_t)>& read_more) {
+  for (size_t left = count; left > 0;) {
+    const size_t kept = text.size(), wanted = std::min(left, kReadBytes);
+    text.resize(kept + wanted);
+    const size_t got = std::fread(text.data() + kept, 1, wanted, file);
+    text.resize(kept + got);
+    check(std::ferror(file) == 0, "cannot read {}: {}", path.string(), std::strerror(errno));
+    read_more(got);
+    if (got < wanted) return;
+    left -= got;
+  }
+}
+
+// Reads blocks of a file, keeping what the visitor leaves unused. A block is as long as what was
+// kept, for the visitor looks at that again: so the whole takes time linear in the file's size.
 void visit_document(std::FILE* file, const fs::path& path, const TextVisitor& visitor,
                     const std::function<void(uint64_t)>& read_more) {
   std::string text;
   uint64_t offset = 0;
   for (bool last = false; !last;) {
-    const size_t kept = text.size();
-    text.resize(kept + kReadBytes);
-    const size_t count = std::fread(text.data() + kept, 1, kReadBytes, file);
-    text.resize(kept + count);
-    check(std::ferror(file) == 0, "cannot read {}: {}", path.string(), std::strerror(errno));
-    last = count < kReadBytes;
+    const size_t kept = text.size(), count = std::max(kept, kReadBytes);
+    read_text(file, path, count, text, read_more);
+    last = text.size() < kept + count;
     if (text.empty() && offset == 0) return;
-    read_more(count);
     const size_t used = visitor({.bytes = text, .offset = offset, .last = last});
     offset += used;
     text.erase(0, used);

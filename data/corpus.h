@@ -35,10 +35,10 @@ class Corpus {
   // Throws Error for a file that gives its text only once, such as a pipe.
   void check_rereadable() const;
 
-  // Shows the parts of every document that is not empty to `visitor` (at most a few MiB of a plain
-  // file at a time). `progress` hears the number of bytes read so far, and may throw to stop.
-  // Throws Error "FILE: ..." or "FILE:LINE: ..." for what cannot be read and for the visitor's
-  // TextErrors.
+  // Shows the parts of every document that is not empty to `visitor`. Of a plain file at most a
+  // few MiB are in memory, or twice what the visitor leaves unused if that is more. `progress`
+  // hears the number of bytes read so far, and may throw to stop. Throws Error "FILE: ..." or
+  // "FILE:LINE: ..." for what cannot be read and for the visitor's TextErrors.
   void visit(const TextVisitor& visitor, const std::function<void(uint64_t)>& progress) const;
 
   // The same for every line of .jsonl files that is not blank, as it stands. Throws Error for a

@@ -35,7 +35,9 @@ bool merges_keep_space_marks(const HuggingFaceFile& file) {
 bool may_cut_beside(const AddedToken& token) {
   const char last = token.content.back();
   const bool letter = (last | 0x20) >= 'a' && (last | 0x20) <= 'z';
-  return token.content.find_first_of(" \n") == std::string::npos && !letter && uint8_t(last) < 0x80;
+  const bool digit = last >= '0' && last <= '9';
+  return token.content.find_first_of(" \n,") == std::string::npos && !letter && !digit &&
+         uint8_t(last) < 0x80;
 }
 
 CutRule cut_rule(const HuggingFaceFile& file) {
@@ -48,7 +50,8 @@ CutRule cut_rule(const HuggingFaceFile& file) {
     const Splitting::AtCut at_cut = step->at_cut();
     if (at_cut == Splitting::AtCut::unknown) return {};
     if (at_cut == Splitting::AtCut::keeps) continue;
-    return {.at_space = true, .at_line_feed = at_cut == Splitting::AtCut::splits};
+    const bool everywhere = at_cut == Splitting::AtCut::splits;
+    return {.at_space = true, .at_line_feed = everywhere, .at_comma = everywhere};
   }
   return {};
 }

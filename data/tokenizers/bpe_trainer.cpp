@@ -59,7 +59,7 @@ std::vector<std::pair<std::string, int64_t>> count_words(const TextSource& corpu
       text.remove_prefix(std::min(valid + 1, text.size()));
     }
   };
-  const CutRule rule{.at_space = true, .at_line_feed = true};
+  const CutRule rule{.at_space = true, .at_line_feed = true, .at_comma = true};
   corpus([&](const TextPart& part) {
     std::vector<TokenId> none;
     return encode_by_blocks(part, rule, count, none);

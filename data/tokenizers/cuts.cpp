@@ -13,24 +13,27 @@ namespace {
 // Much longer than what a thread costs to start, short enough to share a part of 1 MiB among many.
 constexpr size_t kBlockBytes = size_t{1} << 16;
 
-bool is_letter(uint32_t code_point) {
-  const utf8proc_category_t category = utf8proc_category(utf8proc_int32_t(code_point));
-  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+// A letter that stays one, and the last character, whatever the normalization: some are decomposed
+// (U+0958 even by NFC) and then end with a mark.
+bool is_stable_letter(uint32_t code_point) {
+  const utf8proc_property_t* property = utf8proc_get_property(utf8proc_int32_t(code_point));
+  return property->category >= UTF8PROC_CATEGORY_LU && property->category <= UTF8PROC_CATEGORY_LO &&
+         property->decomp_seqindex == UINT16_MAX;
 }
 
-// Whether the character that ends at `end` is a letter.
-bool ends_with_letter(std::string_view text, size_t end) {
+// Whether the character that ends at `end` is a stable letter or an ASCII digit.
+bool ends_with_letter_or_digit(std::string_view text, size_t end) {
   const auto byte = [&](size_t i) { return uint8_t(text[i]); };
   if (end == 0) return false;
   if (byte(end - 1) < 0x80) {
     const uint8_t lower = byte(end - 1) | 0x20;
-    return lower >= 'a' && lower <= 'z';
+    return (lower >= 'a' && lower <= 'z') || (byte(end - 1) >= '0' && byte(end - 1) <= '9');
   }
   size_t start = end - 1;
   while (start > 0 && end - start < 4 && (byte(start) & 0xC0) == 0x80) --start;
   const Utf8Sequence last = first_utf8(text.substr(start, end - start));
   return last.kind == Utf8Sequence::Kind::valid && last.length == end - start &&
-         is_letter(last.code_point);
+         is_stable_letter(last.code_point);
 }
 
 std::vector<std::string_view> blocks_of(std::string_view text, const CutRule& rule) {
@@ -56,12 +59,13 @@ void encode_blocks(const std::vector<std::string_view>& blocks, bool begins,
 }  // namespace
 
 bool CutRule::allows(std::string_view text, size_t at) const {
-  return ((text[at] == ' ' && at_space) || (text[at] == '\n' && at_line_feed)) &&
-         ends_with_letter(text, at);
+  const char c = text[at];
+  const bool here = c == ' ' ? at_space : c == '\n' ? at_line_feed : c == ',' && at_comma;
+  return here && ends_with_letter_or_digit(text, at);
 }
 
 size_t CutRule::first(std::string_view text, size_t from) const {
-  if (!at_space && !at_line_feed) return kNone;
+  if (is_empty()) return kNone;
   for (size_t at = std::max<size_t>(from, 1); at < text.size(); ++at) {
     if (allows(text, at)) return at;
   }
@@ -69,7 +73,7 @@ size_t CutRule::first(std::string_view text, size_t from) const {
 }
 
 size_t CutRule::last(std::string_view text, size_t from) const {
-  if (!at_space && !at_line_feed) return kNone;
+  if (is_empty()) return kNone;
   for (size_t at = text.size(); at > std::max<size_t>(from, 1); --at) {
     if (allows(text, at - 1)) return at - 1;
   }

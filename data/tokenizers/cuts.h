@@ -1,8 +1,9 @@
 // Where a text may be cut so that its pieces, encoded one by one, give the ids of the whole.
 //
-// Every splitting rule that we know begins a new word at a space (some also at a line feed) that
-// follows a letter, looks at nothing beyond it to end the word before, and at nothing before it to
-// go on. Unicode normalization never joins across the two characters.
+// Every splitting rule that we know begins a new word at a space (some also at a line feed and a
+// comma) that follows a letter or an ASCII digit, looks at nothing beyond it to end the word
+// before, and at nothing before it to go on. Unicode normalization never joins across the two
+// characters, and letters that it turns into something else are left out.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,10 @@
 namespace tessera {
 
 struct CutRule {
-  bool at_space = false;      // before ' ' after a letter
-  bool at_line_feed = false;  // before '\n' after a letter
+  // Before ' ', '\n' and ',' after a letter or a digit.
+  bool at_space = false;
+  bool at_line_feed = false;
+  bool at_comma = false;
 
   static constexpr size_t kNone = std::string_view::npos;
   // The first and the last place to cut `text` in [from, text.size()); kNone if there is none.
@@ -23,6 +26,7 @@ struct CutRule {
   size_t last(std::string_view text, size_t from) const;
 
  private:
+  bool is_empty() const { return !at_space && !at_line_feed && !at_comma; }
   bool allows(std::string_view text, size_t at) const;
 };
 

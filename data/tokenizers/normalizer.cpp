@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <map>
 
@@ -94,7 +95,12 @@ class ReplaceText final : public Normalizer {
     }
     return result += text;
   }
-  bool is_local() const override { return pattern_.size() == 1; }
+  bool is_local() const override {
+    if (pattern_ == " ") return content_ == "\u2581";
+    const bool beside_cuts =
+        std::isalnum(uint8_t(pattern_[0])) || pattern_ == "\n" || pattern_ == ",";
+    return pattern_.size() == 1 && !beside_cuts;
+  }
 
  private:
   std::string pattern_, content_;

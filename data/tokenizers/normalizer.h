@@ -15,7 +15,7 @@ class Normalizer {
   virtual ~Normalizer() = default;
   // `text` is valid UTF-8; `begins`: it begins a text or follows an added token.
   virtual std::string apply(std::string_view text, bool begins) const = 0;
-  // Whether a text cut before an ASCII character, after another character, changes as the whole.
+  // Whether a text cut as CutRule allows changes as the whole, and still has a place to cut there.
   virtual bool is_local() const { return true; }
 };
 

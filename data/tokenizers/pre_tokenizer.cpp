@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\u2581";
 
-// A pattern of known effect: each begins a word at a space or line feed after a letter.
+// A pattern of known effect: each begins a word at a space, line feed or comma after a letter or an
+// ASCII digit.
 bool is_known(std::string_view pattern) {
   return pattern == patterns::kGpt2 || pattern == patterns::kLlama3 || pattern == patterns::kQwen2;
 }

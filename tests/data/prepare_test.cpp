@@ -196,6 +196,23 @@ TEST_F(Prepare, LongDocumentsAreStreamed) {
   }
 }
 
+// What a tokenizer leaves unused is shown again, but not once for every MiB that follows.
+TEST_F(Prepare, TextThatIsNotUsedIsShownAFewTimesOnly) {
+  const uint64_t size = 20 << 20;
+  write_text(folder / "a.txt", std::string(size, 'a'));
+  uint64_t shown = 0, read = 0;
+  const auto whole_only = [&](const TextPart& part) {
+    shown += part.bytes.size();
+    return part.last ? part.bytes.size() : 0;
+  };
+  Corpus({.inputs = {(folder / "a.txt").string()}}).visit(whole_only, [&](uint64_t bytes) {
+    EXPECT_LE(bytes - read, uint64_t{1} << 20);
+    read = bytes;
+  });
+  EXPECT_EQ(read, size);
+  EXPECT_LE(shown, 3 * size);
+}
+
 TEST_F(Prepare, ProgressReachesTheEnd) {
   write_text(folder / "a.txt", std::string(3 << 20, 'a'));
   PrepareProgress last;
