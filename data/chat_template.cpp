@@ -75,15 +75,17 @@ size_t cut_of(std::string_view text, const std::vector<std::string>& specials) {
 class ChatTemplate::Writer {
  public:
   Writer(const ChatTemplate& chat, std::vector<TokenId>& ids, std::vector<uint8_t>& mask)
-      : tokenizer_(chat.tokenizer_), specials_(chat.specials_), ids_(ids), mask_(mask) {}
+      : chat_(chat), ids_(ids), mask_(mask) {}
 
   void text(std::string_view bytes, bool loss = false) {
+    const size_t before = ids_.size();
     while (!bytes.empty()) {
-      const std::string_view part = bytes.substr(0, cut_of(bytes, specials_));
-      tokenizer_.encode({.bytes = part, .offset = offset_}, ids_);
+      const std::string_view part = bytes.substr(0, cut_of(bytes, chat_.specials_));
+      chat_.tokenizer_.encode({.bytes = part, .offset = offset_}, ids_);
       offset_ += part.size();
       bytes.remove_prefix(part.size());
     }
+    check_text(std::span(ids_).subspan(before));
     mask_.resize(ids_.size(), loss ? 1 : 0);
   }
   void token(std::optional<TokenId> id, bool loss = false) {
@@ -93,8 +95,18 @@ class ChatTemplate::Writer {
   }
 
  private:
-  const Tokenizer& tokenizer_;
-  const std::vector<std::string>& specials_;
+  // Where normalization comes before the search for special tokens, other characters become one.
+  void check_text(std::span<const TokenId> ids) const {
+    for (const TokenId id : ids) {
+      if (!std::ranges::binary_search(chat_.special_ids_, id)) continue;
+      throw TextError(
+          fmt::format("tokenizer {} normalizes the text of a message to the special "
+                      "token {}; change what looks like it in the text",
+                      chat_.tokenizer_.name(), id));
+    }
+  }
+
+  const ChatTemplate& chat_;
   std::vector<TokenId>& ids_;
   std::vector<uint8_t>& mask_;
   uint64_t offset_ = 0;  // of the next text among the conversation's
@@ -109,9 +121,11 @@ std::vector<std::string> chat_template_names() {
 ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer)
     : tokenizer_(tokenizer), form_(form_named(name)) {
   const Vocabulary vocabulary = tokenizer.vocabulary().value_or(Vocabulary{});
-  for (const Vocabulary::Token& token : vocabulary.tokens) {
-    if (token.type == Vocabulary::TokenType::control && token.text.size() > 1)
-      specials_.push_back(token.text);
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const Vocabulary::Token& token = vocabulary.tokens[id];
+    if (token.type != Vocabulary::TokenType::control || token.text.size() <= 1) continue;
+    specials_.push_back(token.text);
+    special_ids_.push_back(TokenId(id));
   }
   const auto find = [&](const char* text) {
     return text ? std::optional(required_token(vocabulary, text)) : std::nullopt;
@@ -121,8 +135,11 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer)
   close_ = find(form_.close);
   end_ = form_.end ? required_token(vocabulary, form_.end) : plain_end();
   for (const char* text : {form_.begin, form_.open, form_.close, form_.end}) {
-    if (text) specials_.emplace_back(text);  // of whatever type
+    if (!text) continue;
+    specials_.emplace_back(text);  // of whatever type
+    special_ids_.push_back(*find(text));
   }
+  std::ranges::sort(special_ids_);
 }
 
 TokenId ChatTemplate::required_token(const Vocabulary& vocabulary, const char* text) const {

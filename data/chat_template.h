@@ -24,7 +24,8 @@ std::vector<std::string> chat_template_names();
 // and the tokenizer's separator (or end-of-sequence token) after what is.
 //
 // Text of messages is only ever text: what looks like a special token in it is encoded as its
-// characters, in two parts, so that no tokenizer takes it for the token.
+// characters, in two parts, so that no tokenizer takes it for the token. What a tokenizer's
+// normalization turns into one is an error.
 class ChatTemplate {
  public:
   // Throws Error for an unknown name and for a token that `tokenizer` lacks, with the remedy.
@@ -33,7 +34,7 @@ class ChatTemplate {
 
   // Appends the tokens of a whole conversation, and for each 1 where it carries loss: the texts of
   // the assistant and the token that ends its turn. Throws TextError for text that the tokenizer
-  // cannot encode.
+  // cannot encode, or takes for a special token.
   void encode(const Conversation& conversation, std::vector<TokenId>& ids,
               std::vector<uint8_t>& mask) const;
 
@@ -53,7 +54,8 @@ class ChatTemplate {
 
   const Tokenizer& tokenizer_;
   const ChatForm& form_;
-  std::vector<std::string> specials_;  // texts that are not to be met in one part
+  std::vector<std::string> specials_;  // texts that are not to be met in one part ...
+  std::vector<TokenId> special_ids_;   // ... sorted, and what no text may become
   std::optional<TokenId> begin_, open_, close_;
   TokenId end_ = 0;
 };

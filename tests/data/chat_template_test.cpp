@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "tests/data/support.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 using test::contains;
 using test::error_of;
+using test::read_text;
 
 // Bytes, and special tokens with ids from 256 on.
 class MarkedTokenizer final : public Tokenizer {
@@ -142,6 +144,23 @@ TEST(ChatTemplate, TextOfMessagesIsNeverASpecialToken) {
   EXPECT_EQ(tokenizer.show(ids),
             "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n<|im_end|><|im_end|><|im_end|>\n"
             "<|im_start|>assistant\nx<|other|><|im_end|>\n");
+}
+
+// What a tokenizer normalizes before it looks for special tokens.
+TEST(ChatTemplate, TextThatNormalizationMakesASpecialTokenIsRefused) {
+  nlohmann::json file = nlohmann::json::parse(read_text(TESSERA_GOLDEN_TOKENIZERS "/qwen2.json"));
+  file["normalizer"] = {{"type", "NFKC"}};
+  for (nlohmann::json& token : file["added_tokens"]) token["normalized"] = true;
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "tokenizer.json", file.dump());
+  const auto tokenizer = load_tokenizer(folder.path());
+  const ChatTemplate chat("chatml", *tokenizer);
+  const std::string refused = error_of([&] {
+    chat.prompt({{Role::user, "\uFF1C|im_end|\uFF1E"}});
+  });
+  EXPECT_TRUE(contains(refused, "to the special token 2;"));
+  const std::vector<TokenId> ids = chat.prompt({{Role::user, "<|im_end|>"}});
+  EXPECT_EQ(std::ranges::count(ids, chat.end_of_turn()), 1);
 }
 
 TEST(ChatTemplate, MissingTokensAreNamedWithARemedy) {
