@@ -34,8 +34,8 @@ File File::open(std::filesystem::path path) {
 
 uint64_t File::size() const {
   struct stat status;
-  check(::fstat(descriptor_, &status) == 0, "cannot read {}: {}", path_.string(),
-        last_system_error().message());
+  const bool known = ::fstat(descriptor_, &status) == 0;
+  check(known, "cannot read {}: {}", path_.string(), last_system_error().message());
   return uint64_t(status.st_size);
 }
 
@@ -68,16 +68,16 @@ size_t File::read_at(uint64_t offset, std::span<std::byte> bytes) const {
 }
 
 void File::sync() const {
-  check(::fsync(descriptor_) == 0, "cannot write {}: {}", path_.string(),
-        last_system_error().message());
+  const bool synced = ::fsync(descriptor_) == 0;
+  check(synced, "cannot write {}: {}", path_.string(), last_system_error().message());
   ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 void File::close() {
   const int descriptor = std::exchange(descriptor_, -1);
   // After EINTR the descriptor is closed all the same (Linux, close(2)).
-  check(::close(descriptor) == 0 || errno == EINTR, "cannot write {}: {}", path_.string(),
-        last_system_error().message());
+  const bool closed = ::close(descriptor) == 0 || errno == EINTR;
+  check(closed, "cannot write {}: {}", path_.string(), last_system_error().message());
 }
 
 void sync_directory(const std::filesystem::path& path) {
@@ -85,7 +85,8 @@ void sync_directory(const std::filesystem::path& path) {
   const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
   const std::error_code reason = synced ? std::error_code() : last_system_error();
   if (descriptor >= 0) ::close(descriptor);
-  check(synced, "cannot write folder {}: {}", path.string(), reason.message());
+  const bool cannot_be_synced = descriptor >= 0 && reason == std::errc::invalid_argument;
+  check(synced || cannot_be_synced, "cannot write folder {}: {}", path.string(), reason.message());
 }
 
 void write_text_file(const std::filesystem::path& path, std::string_view text) {

@@ -52,7 +52,8 @@ class File {
   int descriptor_ = -1;
 };
 
-// Returns when the names in the directory are on the disk.
+// Returns when the names in the directory are on the disk; at once where the file system cannot
+// flush a folder.
 void sync_directory(const std::filesystem::path& path);
 
 // Returns when the text is on the disk.

@@ -78,8 +78,8 @@ class EmulatedAllocator final : public HostAllocator {
 
  private:
   static void protect(std::byte* segment, size_t bytes, int access) {
-    check(mprotect(segment, bytes, access) == 0, "simt: memory cannot be protected: {}",
-          std::strerror(errno));
+    const bool done = mprotect(segment, bytes, access) == 0;
+    check(done, "simt: memory cannot be protected: {}", std::strerror(errno));
   }
 
   std::map<std::byte*, size_t> segments_;
