@@ -41,19 +41,15 @@ void MemoryPool::release_segment(std::byte* segment, size_t bytes) {
 std::byte* MemoryPool::allocate(size_t bytes, MemoryTag tag) {
   const size_t size = block_bytes(bytes), taken = size + guard_;
   if (size == 0) return nullptr;
-  auto fit = free_by_size_.lower_bound({taken, nullptr});
+  auto fit = free_by_size_.lower_bound({taken, 0, nullptr});
   if (fit == free_by_size_.end()) {
     add_segment(taken, tag);
-    fit = free_by_size_.lower_bound({taken, nullptr});
+    fit = free_by_size_.lower_bound({taken, 0, nullptr});
   }
-  const auto [found, block] = *fit;
-  free_by_size_.erase(fit);
-  free_by_address_.erase(block);
-  if (found > taken) {
-    free_by_size_.insert({found - taken, block + taken});
-    free_by_address_[block + taken] = found - taken;
-  }
-  in_use_[block] = {size, tag};
+  const auto [found, segment, block] = *fit;
+  erase_free(*fit);
+  if (found > taken) insert_free({found - taken, segment, block + taken});
+  in_use_[block] = {size, tag, segment};
   ledger_.add(tag, int64_t(size));
   if (guard_) __asan_unpoison_memory_region(block, size);
   if (poison_) segments_->fill(block, std::byte{0xFF}, size);
@@ -64,10 +60,11 @@ std::byte* MemoryPool::allocate(size_t bytes, MemoryTag tag) {
 void MemoryPool::release(std::byte* block, size_t bytes, MemoryTag tag) {
   const size_t size = block_bytes(bytes);
   if (size == 0) return;
+  const size_t segment = in_use_.at(block).segment;
   in_use_.erase(block);
   ledger_.remove(tag, int64_t(size));
   if (guard_) __asan_poison_memory_region(block, size);
-  insert_free(block, size + guard_);
+  insert_free({size + guard_, segment, block});
 }
 
 void MemoryPool::retag(std::byte* block, size_t bytes, MemoryTag from, MemoryTag to) {
@@ -89,17 +86,15 @@ void MemoryPool::add_segment(size_t bytes, MemoryTag tag) {
   if (guard_) __asan_poison_memory_region(segment, size);
   owned_.emplace_back(segment, size);
   reserved_ += size;
-  free_by_size_.insert({size, segment});
-  free_by_address_[segment] = size;
+  insert_free({size, segments_taken_++, segment});
 }
 
 void MemoryPool::release_free_segments() {
   std::erase_if(owned_, [&](const auto& segment) {
     const auto [begin, size] = segment;
     const auto free = free_by_address_.find(begin);
-    if (free == free_by_address_.end() || free->second != size) return false;
-    free_by_size_.erase({size, begin});
-    free_by_address_.erase(free);
+    if (free == free_by_address_.end() || free->second.bytes != size) return false;
+    erase_free(free->second);
     release_segment(begin, size);
     reserved_ -= size;
     return true;
@@ -127,29 +122,28 @@ void MemoryPool::fail_for_lack_of(size_t bytes, MemoryTag tag) const {
       in_use, largest.empty() ? " none" : " blocks" + largest.substr(1)));
 }
 
-void MemoryPool::insert_free(std::byte* block, size_t bytes) {
-  const auto is_segment_start = [&](std::byte* address) {
-    return std::any_of(owned_.begin(), owned_.end(),
-                       [&](const auto& s) { return s.first == address; });
-  };
-  auto next = free_by_address_.upper_bound(block);
-  if (next != free_by_address_.end() && next->first == block + bytes &&
-      !is_segment_start(next->first)) {
-    bytes += next->second;
-    free_by_size_.erase({next->second, next->first});
-    next = free_by_address_.erase(next);
+void MemoryPool::insert_free(FreeBlock block) {
+  const auto next = free_by_address_.find(block.begin + block.bytes);
+  if (next != free_by_address_.end() && next->second.segment == block.segment) {
+    block.bytes += next->second.bytes;
+    erase_free(next->second);
   }
-  if (next != free_by_address_.begin()) {
-    const auto previous = std::prev(next);
-    if (previous->first + previous->second == block && !is_segment_start(block)) {
-      block = previous->first;
-      bytes += previous->second;
-      free_by_size_.erase({previous->second, previous->first});
-      free_by_address_.erase(previous);
+  const auto after = free_by_address_.lower_bound(block.begin);
+  if (after != free_by_address_.begin()) {
+    const FreeBlock previous = std::prev(after)->second;
+    if (previous.begin + previous.bytes == block.begin && previous.segment == block.segment) {
+      block.begin = previous.begin;
+      block.bytes += previous.bytes;
+      erase_free(previous);
     }
   }
-  free_by_size_.insert({bytes, block});
-  free_by_address_[block] = bytes;
+  free_by_size_.insert(block);
+  free_by_address_.emplace(block.begin, block);
+}
+
+void MemoryPool::erase_free(FreeBlock block) {
+  free_by_size_.erase(block);
+  free_by_address_.erase(block.begin);
 }
 
 }  // namespace tessera

@@ -2,6 +2,7 @@
 // the ledger.
 #pragma once
 
+#include <compare>
 #include <map>
 #include <memory>
 #include <set>
@@ -20,9 +21,10 @@ struct OutOfMemory : Error {
   using Error::Error;
 };
 
-// Best fit over freed blocks; a block is split to size and merged with free neighbours when
-// released. The same requests in the same order give the same layout on every device. Not for use
-// by several threads at once.
+// Best fit over freed blocks, the oldest segment and lowest offset first among equals; a block is
+// split to size and merged with free neighbours when released. So the same requests in the same
+// order give the same layout (segments and offsets) on every device, wherever the system puts the
+// segments. Not for use by several threads at once.
 class MemoryPool {
  public:
   static constexpr size_t kGranule =
@@ -56,11 +58,17 @@ class MemoryPool {
   void set_poison(bool on) { poison_ = on; }
 
  private:
-  using FreeBySize = std::set<std::pair<size_t, std::byte*>>;
+  struct FreeBlock {
+    size_t bytes;
+    size_t segment;  // numbered as they were taken from the system
+    std::byte* begin;
+    auto operator<=>(const FreeBlock&) const = default;
+  };
 
   struct Block {
     size_t bytes;
     MemoryTag tag;
+    size_t segment;
   };
 
   void add_segment(size_t bytes, MemoryTag tag);
@@ -68,7 +76,8 @@ class MemoryPool {
   // Gives segments of which no block is in use back to the system.
   void release_free_segments();
   [[noreturn]] void fail_for_lack_of(size_t bytes, MemoryTag tag) const;
-  void insert_free(std::byte* block, size_t bytes);
+  void insert_free(FreeBlock block);
+  void erase_free(FreeBlock block);
 
   std::unique_ptr<SegmentAllocator> segments_;
   // Bytes behind each block, not in the ledger, that AddressSanitizer guards like all free ones:
@@ -76,8 +85,9 @@ class MemoryPool {
   size_t guard_ = 0;
   Ledger ledger_;
   std::vector<std::pair<std::byte*, size_t>> owned_;
-  FreeBySize free_by_size_;
-  std::map<std::byte*, size_t> free_by_address_;
+  size_t segments_taken_ = 0;
+  std::set<FreeBlock> free_by_size_;
+  std::map<std::byte*, FreeBlock> free_by_address_;
   std::unordered_map<std::byte*, Block> in_use_;
   size_t reserved_ = 0;
   bool poison_ = false;

@@ -40,7 +40,6 @@ Plan make_plan(const RunConfig& config) {
   plan.peak_bytes = ctx.ledger().peak();
   plan.at_peak = ctx.ledger().at_peak();
   plan.peak_by_tag = ctx.ledger().peak_by_tag();
-  plan.reserved_bytes = int64_t(ctx.pool().reserved());
   return plan;
 }
 

@@ -11,10 +11,9 @@ struct Plan {
   double flops_per_token = 0;  // by the formula of model/flops.h
   int64_t tokens_per_step = 0;
   int64_t peak_bytes = 0;
-  BytesByTag at_peak{};        // what the peak consists of
-  BytesByTag peak_by_tag{};    // the largest value of each tag, at whatever moment
-  int64_t reserved_bytes = 0;  // taken from the system by the pool
-  CostTable step;              // kernel calls of one step
+  BytesByTag at_peak{};      // what the peak consists of
+  BytesByTag peak_by_tag{};  // the largest value of each tag, at whatever moment
+  CostTable step;            // kernel calls of one step
 };
 
 // What a run of this configuration allocates, to the byte, and what its step costs. Needs no data

@@ -12,6 +12,7 @@ namespace tessera {
 namespace {
 
 constexpr auto kTag = MemoryTag::activations;
+constexpr size_t kMiB = size_t{1} << 20;
 
 TEST(MemoryPool, RoundsToItsGranule) {
   EXPECT_EQ(MemoryPool::block_bytes(0), 0u);
@@ -84,46 +85,86 @@ TEST(MemoryPool, KeepsFreedMemoryForReuse) {
   EXPECT_EQ(pool.reserved(), size_t{100} << 20);
 }
 
+// Memory of `device` that knows the order of its segments.
+class OrderedMemory final : public SegmentAllocator {
+ public:
+  // Segment and offset.
+  using Position = std::pair<size_t, ptrdiff_t>;
+
+  explicit OrderedMemory(Device device) : memory_(make_allocator(device)) {}
+  Device device() const override { return memory_->device(); }
+  std::byte* allocate(size_t bytes) override {
+    return segments_.emplace_back(memory_->allocate(bytes), bytes).first;
+  }
+  void release(std::byte* segment, size_t bytes) override { memory_->release(segment, bytes); }
+  void copy_in(std::byte*, const std::byte*, size_t) override {}
+  void copy_out(std::byte*, const std::byte*, size_t) override {}
+  void fill(std::byte*, std::byte, size_t) override {}
+
+  Position position(std::byte* block) const {
+    size_t i = 0;
+    while (block < segments_[i].first || block >= segments_[i].first + segments_[i].second) ++i;
+    return {i, block - segments_[i].first};
+  }
+
+ private:
+  std::unique_ptr<SegmentAllocator> memory_;
+  std::vector<std::pair<std::byte*, size_t>> segments_;
+};
+
 struct Request {
   std::byte* block;
   size_t bytes;
 };
 
-// Allocates and releases at random; every host block is filled, so that overlapping blocks would
-// show.
-void churn(MemoryPool& pool, bool has_data, std::vector<size_t>& offsets) {
+struct Churn {
+  int requests;
+  size_t smallest, largest, unit;  // of requests, in bytes; they are multiples of the unit
+  bool fills;                      // fills every block, so that overlapping ones would show
+};
+
+// Allocates and releases at random; says where each block lay.
+std::vector<OrderedMemory::Position> churn(MemoryPool& pool, const Churn& how) {
+  const auto& memory = static_cast<OrderedMemory&>(pool.segments());
   const Philox philox(1, purpose_id("churn"), 0);
+  std::vector<OrderedMemory::Position> positions;
   std::vector<std::pair<Request, uint8_t>> live;
-  std::byte* base = nullptr;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < how.requests; ++i) {
     if (!live.empty() && philox.below(2 * i, 5) < 2) {
       const size_t victim = philox.below(2 * i + 1, live.size());
       const auto [request, fill] = live[victim];
-      for (size_t k = 0; has_data && k < request.bytes; ++k)
-        ASSERT_EQ(uint8_t(request.block[k]), fill);
+      for (size_t k = 0; how.fills && k < request.bytes; ++k)
+        EXPECT_EQ(uint8_t(request.block[k]), fill);
       pool.release(request.block, request.bytes, kTag);
       live.erase(live.begin() + victim);
     } else {
-      const size_t bytes = 1 + philox.below(2 * i + 1, 9000);
+      const size_t sizes = (how.largest - how.smallest) / how.unit + 1;
+      const size_t bytes = how.smallest + how.unit * philox.below(2 * i + 1, sizes);
       std::byte* block = pool.allocate(bytes, kTag);
-      if (!base) base = block;
-      offsets.push_back(size_t(block - base));
-      if (has_data) std::memset(block, i % 256, bytes);
+      positions.push_back(memory.position(block));
+      if (how.fills) std::memset(block, i % 256, bytes);
       live.push_back({{block, bytes}, uint8_t(i % 256)});
     }
   }
   for (const auto& [request, fill] : live) pool.release(request.block, request.bytes, kTag);
   EXPECT_EQ(pool.ledger().current(), 0);
+  return positions;
 }
 
+// The second one has several segments, which lie in another order on the host, and many free blocks
+// of the same size.
 TEST(MemoryPool, BlocksNeverOverlapAndLayoutIsTheSameOnMeta) {
-  MemoryPool host(make_host_allocator()), meta(make_meta_allocator());
-  std::vector<size_t> host_offsets, meta_offsets;
-  churn(host, true, host_offsets);
-  churn(meta, false, meta_offsets);
-  EXPECT_EQ(host_offsets, meta_offsets);
-  EXPECT_EQ(host.ledger().peak(), meta.ledger().peak());
-  EXPECT_EQ(host.reserved(), meta.reserved());
+  for (const bool large : {false, true}) {
+    MemoryPool host(std::make_unique<OrderedMemory>(Device::cpu));
+    MemoryPool meta(std::make_unique<OrderedMemory>(Device::meta));
+    Churn how{.requests = 2000, .smallest = 1, .largest = 9000, .unit = 1, .fills = true};
+    if (large) how = {300, 3 * kMiB, 15 * kMiB, kMiB, false};
+    const auto host_positions = churn(host, how);
+    how.fills = false;
+    EXPECT_EQ(host_positions, churn(meta, how));
+    EXPECT_EQ(host.ledger().peak(), meta.ledger().peak());
+    EXPECT_EQ(host.reserved(), meta.reserved());
+  }
 }
 
 TEST(HostAllocator, AlignsToHugePagesAndSaysWhenMemoryIsExhausted) {
@@ -178,8 +219,6 @@ class SmallMemory final : public SegmentAllocator {
   std::unique_ptr<SegmentAllocator> host_ = make_host_allocator();
   size_t free_;
 };
-
-constexpr size_t kMiB = size_t{1} << 20;
 
 TEST(MemoryPool, GivesFreeSegmentsBackWhenMemoryIsShort) {
   MemoryPool pool(std::make_unique<SmallMemory>(100 * kMiB));
