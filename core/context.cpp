@@ -11,9 +11,11 @@ Context::Context(const ContextOptions& options)
 }
 
 Tensor Context::empty(const Shape& shape, DType dtype, MemoryTag tag) {
-  const size_t bytes = size_t(shape.elements()) * size_of(dtype);
+  int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.elements(), size_of(dtype), &bytes),
+        "context: a {} tensor of shape {} is too large: 2^63 bytes or more", dtype, shape);
   try {
-    return Tensor(std::make_shared<Storage>(pool_, bytes, tag), shape, dtype);
+    return Tensor(std::make_shared<Storage>(pool_, size_t(bytes), tag), shape, dtype);
   } catch (const OutOfMemory& error) {
     throw OutOfMemory(fmt::format("{} (a {} tensor of shape {} in {})", error.what(), dtype, shape,
                                   scope_.empty() ? "no named part of the model" : scope_));

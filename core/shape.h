@@ -30,11 +30,8 @@ class Shape {
   const int64_t* begin() const { return dims_.data(); }
   const int64_t* end() const { return dims_.data() + rank_; }
 
-  int64_t elements() const {
-    int64_t n = 1;
-    for (int64_t d : *this) n *= d;
-    return n;
-  }
+  // Throws Error where there are more than an int64_t counts.
+  int64_t elements() const;
   // Row-major strides of this shape.
   Shape contiguous_strides() const {
     Shape strides = *this;
@@ -72,3 +69,15 @@ struct fmt::formatter<tessera::Shape> {
     return fmt::format_to(out, "]");
   }
 };
+
+namespace tessera {
+
+inline int64_t Shape::elements() const {
+  int64_t n = 1;
+  for (int64_t d : *this)
+    check(!__builtin_mul_overflow(n, d, &n), "shape: {} is too large: 2^63 elements or more",
+          *this);
+  return n;
+}
+
+}  // namespace tessera

@@ -90,6 +90,7 @@ class MetaAllocator final : public SegmentAllocator {
  public:
   Device device() const override { return Device::meta; }
   std::byte* allocate(size_t bytes) override {
+    if (bytes > kEnd - next_) return nullptr;
     const uintptr_t address = next_;
     next_ += bytes;
     return reinterpret_cast<std::byte*>(address);
@@ -100,6 +101,9 @@ class MetaAllocator final : public SegmentAllocator {
   void fill(std::byte*, std::byte, size_t) override {}
 
  private:
+  // Far above any machine, and low enough for sums of bytes to fit into an int64_t.
+  static constexpr uintptr_t kEnd = uintptr_t{1} << 62;
+
   uintptr_t next_ = kHugePage;
 };
 

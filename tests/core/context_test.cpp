@@ -38,6 +38,17 @@ TEST(Context, MetaAccountsWithoutMemory) {
   EXPECT_EQ(ctx.ledger().current(MemoryTag::parameters), int64_t{1} << 42);
 }
 
+TEST(Context, SizesBeyondAllMemoryAreErrorsEvenOnMeta) {
+  constexpr int64_t kGi = int64_t{1} << 30;
+  Context ctx({.device = Device::meta});
+  EXPECT_THROW(ctx.empty({kGi, kGi, 8}, DType::f32), Error) << "2^65 bytes";
+  EXPECT_THROW(ctx.empty({kGi, kGi, 2}, DType::f32), Error) << "2^63 bytes";
+  EXPECT_THROW(ctx.empty({kGi, kGi, 1}, DType::f32), OutOfMemory) << "2^62 bytes";
+  const Tensor half = ctx.empty({kGi, kGi / 2}, DType::f32);
+  EXPECT_THROW(ctx.empty({kGi, kGi / 2}, DType::f32), OutOfMemory) << "2^62 bytes in all";
+  EXPECT_EQ(ctx.ledger().peak(), int64_t{1} << 61);
+}
+
 TEST(Context, ScopesNest) {
   Context ctx({});
   const NameScope layer(ctx, "layers.3");

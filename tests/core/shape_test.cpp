@@ -14,6 +14,18 @@ TEST(Shape, CountsElements) {
   EXPECT_EQ((Shape{1 << 20, 1 << 20}).elements(), int64_t{1} << 40);
 }
 
+TEST(Shape, RefusesToCountBeyond63Bits) {
+  EXPECT_EQ((Shape{INT64_MAX, 1}).elements(), INT64_MAX);
+  const Shape large{int64_t{1} << 32, int64_t{1} << 31};
+  try {
+    large.elements();
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "shape: [4294967296, 2147483648] is too large: 2^63 elements or more");
+  }
+}
+
 TEST(Shape, IndexesFromBothEnds) {
   const Shape shape{2, 3, 4};
   EXPECT_EQ(shape.rank(), 3);
