@@ -6,10 +6,9 @@
 
 namespace tessera {
 
-// Declares options on `app`, parses, runs `body` and returns the exit status: 0, or 1 after one
-// line on stderr
-// ("NAME: what is wrong") for bad arguments and every exception. `--help` prints the help and
-// returns 0.
+// Parses, runs `body` and returns the exit status: 0, or 1 after one line on stderr
+// ("NAME: what is wrong") for bad arguments, every exception, and standard output that could not be
+// written. `--help` prints the help instead.
 int run_program(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
 
 }  // namespace tessera
