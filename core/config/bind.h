@@ -6,7 +6,6 @@
 
 #include <concepts>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,19 +63,6 @@ Value bind_container(std::vector<T>& list, const Constraint& rule) {
                     return values;
                   },
               .sample = bind_sample<T>(element_rule)};
-}
-
-template <class T>
-Value bind_container(std::map<std::string, T>& map, const Constraint& rule) {
-  return Map{.clear = [&map] { map.clear(); },
-             .insert = [&map, rule](const std::string& key) { return bind(map[key], rule); },
-             .entries =
-                 [&map, rule] {
-                   std::vector<std::pair<std::string, Value>> entries;
-                   for (auto& [key, value] : map) entries.emplace_back(key, bind(value, rule));
-                   return entries;
-                 },
-             .sample = bind_sample<T>(rule)};
 }
 
 template <class T>

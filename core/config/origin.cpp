@@ -8,10 +8,13 @@ std::string Origin::message(const std::string& key, const std::string& problem) 
 }
 
 void ConfigOrigins::record(const std::string& key, const Origin& origin) {
+  origins_.insert_or_assign(key, origin);
+}
+
+void ConfigOrigins::forget_inside(const std::string& key) {
   std::erase_if(origins_, [&](const auto& entry) {
     return entry.first.starts_with(key + '.') || entry.first.starts_with(key + '[');
   });
-  origins_.insert_or_assign(key, origin);
 }
 
 const Origin& ConfigOrigins::find(std::string key) const {

@@ -44,11 +44,12 @@ struct Origin {
 class ConfigOrigins {
  public:
   explicit ConfigOrigins(std::string file) : file_{std::move(file), ""} {}
-  // A value given anew replaces all that was given inside it.
   void record(const std::string& key, const Origin& origin);
+  // For a value that replaces all that was given inside it: a list, or none where there was a
+  // value.
+  void forget_inside(const std::string& key);
   // The origin of the key, else of what encloses it, else the file.
   const Origin& find(std::string key) const;
-  bool given(const std::string& key) const { return origins_.contains(key); }
   // The error as an Error that begins with the place of its key.
   Error located(const ConfigError& error) const;
 

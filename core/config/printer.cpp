@@ -30,12 +30,6 @@ struct Flow {
   std::string operator()(const List& list) const {
     return fmt::format("[{}]", joined(list.elements(), flow));
   }
-  std::string operator()(const Map& map) const {
-    return fmt::format("{{{}}}",
-                       joined(map.entries(), [](const std::pair<std::string, Value>& entry) {
-                         return fmt::format("{}: {}", yaml_text(entry.first), flow(entry.second));
-                       }));
-  }
   std::string operator()(const Optional& optional) const {
     return optional.has_value() ? flow(optional.value()) : "null";
   }
@@ -62,7 +56,6 @@ struct Allowed {
   }
   std::string operator()(const Section&) const { return ""; }
   std::string operator()(const List& list) const { return of(list.sample()); }
-  std::string operator()(const Map& map) const { return of(map.sample()); }
   std::string operator()(const Optional& optional) const {
     const std::string inner = of(optional.sample());
     return inner.empty() ? "or null" : inner + ", or null";
@@ -150,9 +143,6 @@ struct TypeText {
   }
   std::string operator()(const List& list) const {
     return fmt::format("a list, each {}", of(list.sample()));
-  }
-  std::string operator()(const Map& map) const {
-    return fmt::format("names, each with {}", of(map.sample()));
   }
   std::string operator()(const Optional& optional) const {
     return of(optional.sample()) + " or null";

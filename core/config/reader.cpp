@@ -107,6 +107,7 @@ class Reader {
   void read_kind(List& list, const YAML::Node& node, const std::string& key) {
     if (!node.IsSequence()) mismatch(node, key, "a list");
     if (node.size() < list.min_length) stop(node, key, "the list must not be empty");
+    origins_.forget_inside(key);
     list.clear();
     for (size_t i = 0; i < node.size(); ++i) {
       Value element = list.append();
@@ -114,18 +115,11 @@ class Reader {
     }
   }
 
-  void read_kind(Map& map, const YAML::Node& node, const std::string& key) {
-    if (!node.IsMap()) mismatch(node, key, "a section of `name: value` lines");
-    check_keys_once(node, key);
-    map.clear();
-    for (const auto& entry : node) {
-      Value element = map.insert(entry.first.Scalar());
-      read(element, entry.second, join(key, entry.first.Scalar()));
-    }
-  }
-
   void read_kind(Optional& optional, const YAML::Node& node, const std::string& key) {
-    if (node.IsNull()) return optional.reset();
+    if (node.IsNull()) {
+      origins_.forget_inside(key);
+      return optional.reset();
+    }
     Value value = optional.value();
     read(value, node, key);
   }
@@ -137,9 +131,6 @@ class Reader {
     } else if (auto* optional = std::get_if<Optional>(&value)) {
       Value inner = optional->value();
       read_below(inner, path, node, key);
-    } else if (auto* map = std::get_if<Map>(&value)) {
-      Value element = map->insert(path);
-      read(element, node, join(key, path));
     } else {
       const bool is_list = std::holds_alternative<List>(value);
       stop(node, key,

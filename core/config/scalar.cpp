@@ -11,7 +11,7 @@ namespace {
 constexpr double kExactIntegers = 9007199254740992.0;  // 2^53: every smaller integer is a double
 
 std::optional<double> to_number(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
@@ -52,10 +52,16 @@ IntegerForm to_integer(std::string_view text, bool suffixes, Integer& out) {
   return IntegerForm::valid;
 }
 
-std::string out_of_range(std::string_view value, const Constraint& constraint) {
+std::string out_of_range(std::string_view value, const std::string& allowed) {
+  return fmt::format("{} is out of range; allowed is {}", value, allowed);
+}
+
+// The rule that an integer of more than 64 bits breaks: its bound, where it has one on that side.
+std::string range_in_64_bits(const Constraint& constraint, bool negative) {
   const std::string range = constraint.range();
-  return fmt::format("{} is out of range; allowed is {}", value,
-                     range.empty() ? "a 64-bit integer" : range);
+  if (range.empty()) return "a 64-bit integer";
+  const bool is_open = std::isinf(negative ? constraint.minimum : constraint.maximum);
+  return is_open ? range + " and a 64-bit integer" : range;
 }
 
 Problem mistyped(ScalarType type, const Constraint& constraint, const ScalarText& text) {
@@ -78,16 +84,17 @@ Problem parse_integer(const ScalarText& text, const Constraint& constraint, Inte
     return mistyped(ScalarType::integer, constraint, text);
   }
   const double value = static_cast<double>(out.magnitude) * (out.negative ? -1 : 1);
-  if (form == IntegerForm::too_large || !constraint.allows(value)) {
-    return out_of_range(text.text, constraint);
+  if (form == IntegerForm::too_large) {
+    return out_of_range(text.text, range_in_64_bits(constraint, out.negative));
   }
+  if (!constraint.allows(value)) return out_of_range(text.text, constraint.range());
   return std::nullopt;
 }
 
 Problem parse_number(const ScalarText& text, const Constraint& constraint, double& out) {
   const std::optional<double> value = to_number(text.text);
   if (text.quoted || !value) return mistyped(ScalarType::number, constraint, text);
-  if (!constraint.allows(*value)) return out_of_range(text.text, constraint);
+  if (!constraint.allows(*value)) return out_of_range(text.text, constraint.range());
   out = *value;
   return std::nullopt;
 }

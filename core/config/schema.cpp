@@ -62,10 +62,6 @@ struct SchemaOf {
     return schema;
   }
 
-  Json operator()(const Map& map) const {
-    return {{"type", "object"}, {"additionalProperties", schema_of(map.sample())}};
-  }
-
   Json operator()(const Optional& optional) const {
     const Json null{{"type", "null"}};
     return {{"anyOf", Json::array({schema_of(optional.sample()), null})}};

@@ -9,8 +9,7 @@
 //   };
 //
 // Members may be bool, integers, floating point, std::string, std::filesystem::path, enums with
-// enum_names(), structs with visit(), and std::vector, std::optional or std::map<std::string, T>
-// of these.
+// enum_names(), structs with visit(), and std::vector or std::optional of these.
 #pragma once
 
 #include <array>
@@ -71,13 +70,6 @@ struct List {
   std::function<Value()> sample;  // an element apart from the list, for the schema
 };
 
-struct Map {
-  std::function<void()> clear;
-  std::function<Value(const std::string&)> insert;  // adds a default value under a key
-  std::function<std::vector<std::pair<std::string, Value>>()> entries;
-  std::function<Value()> sample;
-};
-
 struct Optional {
   std::function<bool()> has_value;
   std::function<void()> reset;
@@ -85,7 +77,7 @@ struct Optional {
   std::function<Value()> sample;
 };
 
-struct Value : std::variant<Scalar, Section, List, Map, Optional> {
+struct Value : std::variant<Scalar, Section, List, Optional> {
   using variant::variant;
 };
 

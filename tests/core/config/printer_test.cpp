@@ -16,7 +16,6 @@ optimizer: {lr: 1.2345678901234567e-05, beta: 0.1}
 data:
   train: [{path: "with space.h5", weight: 0.1}, {path: "null"}]
   widths: [3]
-  shares: {"1": 2, a b: 3}
   window: 4
   clip: {norm: 2}
 )");
@@ -42,7 +41,6 @@ data:  # what to read
   train:          # files
     - {path: a.h5, weight: 2}
   widths: [1, 2]  # sizes (> 0)
-  shares: {}      # by name (>= 0)
   window: null    # reach (>= 1, or null)
   clip: null      # limits (or null)
   context: 1024   # tokens (>= 2)
@@ -59,7 +57,6 @@ TEST(ConfigPrinter, ReadsBackToTheSameText) {
     EXPECT_EQ(again.optimizer.lr, 1.2345678901234567e-05);
     EXPECT_EQ(again.optimizer.beta, 0.1f);
     EXPECT_EQ(again.data.train[1].path, "null");
-    EXPECT_EQ(again.data.shares, filled().data.shares);
     EXPECT_EQ(again.data.clip->norm, 2);
     EXPECT_EQ(again.data.window, 4);
   }
@@ -119,7 +116,6 @@ TEST(ConfigSchema, DescribesEveryKey) {
   EXPECT_EQ(data["train"]["minItems"], 1);
   EXPECT_EQ(data["train"]["items"]["properties"]["path"]["type"], "string");
   EXPECT_EQ(data["widths"]["items"]["exclusiveMinimum"], 0.0);
-  EXPECT_EQ(data["shares"]["additionalProperties"]["minimum"], 0.0);
   EXPECT_EQ(data["window"]["anyOf"],
             json::parse(R"([{"type": "integer", "minimum": 1.0}, {"type": "null"}])"));
   EXPECT_EQ(data["context"]["anyOf"][1],

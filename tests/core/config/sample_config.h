@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,7 +61,6 @@ struct Run {
 struct Data {
   std::vector<Source> train;
   std::vector<int> widths = {1, 2};
-  std::map<std::string, double> shares;
   std::optional<int> window;
   std::optional<Clip> clip;
   int64_t context = 1024;
@@ -70,7 +68,6 @@ struct Data {
   void visit(auto&& v) {
     v("train", train, "files", not_empty());
     v("widths", widths, "sizes", positive());
-    v("shares", shares, "by name", at_least(0));
     v("window", window, "reach", at_least(1));
     v("clip", clip, "limits");
     v("context", context, "tokens", tokens(2));
