@@ -85,8 +85,7 @@ class Context {
   MemoryPool& pool() { return *pool_; }
   Ledger& ledger() { return pool_->ledger(); }
 
-  // Random numbers for `purpose` ("dropout/layers.0") at the current step.
-  Philox random(uint32_t purpose) const { return Philox(options_.seed, purpose, step_); }
+  // What random numbers depend on, besides their purpose and element; see core/random.h.
   uint64_t seed() const { return options_.seed; }
   uint32_t step() const { return step_; }
   void set_step(uint32_t step) { step_ = step; }

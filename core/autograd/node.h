@@ -41,7 +41,7 @@ class Var {
 // Adds `from` to `into`, element by element; handed to the engine, which knows no kernel.
 using AddInto = void (*)(Context&, const Tensor& into, const Tensor& from);
 
-// One recorded op application. Nodes are numbered in the order of creation.
+// One recorded op application.
 class Node {
  public:
   Node(std::string name, std::vector<Edge> inputs, int outputs);

@@ -1,11 +1,12 @@
 // How an op becomes differentiable. An op is one small struct:
 //
-//   struct Scale {                                        // y = factor * x
+//   struct Scale {  // y = factor * x
 //     static constexpr std::string_view kName = "scale";
 //     float factor;
-//     std::vector<Tensor> forward(Context&, std::span<const Tensor> in, Saved&) const;      //
-//     Saved: saved.keep({...}) void backward(Context&, std::vector<Tensor> saved, std::span<Tensor>
-//     grad_out, GradSink&) const;
+//     // Calls saved.keep({...}).
+//     std::vector<Tensor> forward(Context&, std::span<const Tensor> in, Saved&) const;
+//     void backward(Context&, std::vector<Tensor> saved, std::span<Tensor> grad_out,
+//                   GradSink&) const;
 //   };
 //   Var y = apply_single(ctx, Scale{2}, {x});
 //

@@ -71,12 +71,6 @@ TEST(Context, GradModeIsRestored) {
   EXPECT_TRUE(ctx.grad_enabled());
 }
 
-TEST(Context, RandomNumbersDependOnSeedPurposeAndStep) {
-  Context ctx({.seed = 5});
-  ctx.set_step(9);
-  EXPECT_EQ(ctx.random(7).bits(3), Philox(5, 7, 9).bits(3));
-}
-
 TEST(Context, KeepsOneStateOfEveryType) {
   struct Counter {
     int calls = 0;

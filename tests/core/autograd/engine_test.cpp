@@ -16,6 +16,10 @@ class EngineTest : public ::testing::Test {
   Var parameter(std::string name, const Numbers& values) {
     return make_parameter(std::move(name), make_tensor(ctx_, values));
   }
+  // What noise() in the scope multiplies its first element by.
+  double factor(std::string_view scope) const {
+    return Philox(ctx_.seed(), purpose_id(scope), ctx_.step()).uniform(0);
+  }
   Context ctx_{ContextOptions{.poison = true}};
 };
 
@@ -34,9 +38,6 @@ TEST_F(EngineTest, DiamondVisitsTheSharedNodeOnceAfterBothConsumers) {
   backward_ones(ctx_, add(ctx_, left, right));
   ASSERT_EQ(log.size(), 3u);
   EXPECT_EQ(log.back(), "shared");
-  const auto factor = [&](std::string_view name) {
-    return double(ctx_.random(purpose_id(name)).uniform(0));
-  };
   EXPECT_EQ(grad_of(x), (Numbers{(factor("left") + factor("right")) * factor("shared")}));
 }
 
@@ -67,8 +68,7 @@ TEST_F(EngineTest, AddedToItselfSharesOneGradientSafely) {
 // the other must not see that. The engine runs the last input first.
 TEST_F(EngineTest, SharedGradientIsNotOverwritten) {
   const Var a = parameter("a", {2}), b = parameter("b", {3});
-  const double factor_p = ctx_.random(purpose_id("p")).uniform(0);
-  const double factor_q = ctx_.random(purpose_id("q")).uniform(0);
+  const double factor_p = factor("p"), factor_q = factor("q");
   for (const bool by_target : {true, false}) {
     for (const Var& leaf : {a, b}) leaf_of(leaf).clear_grad();
     const Var p = noise(ctx_, a, "p"), q = noise(ctx_, b, "q");
@@ -120,7 +120,6 @@ TEST_F(EngineTest, UnusedOutputsHaveUndefinedGradients) {
 
 TEST_F(EngineTest, SeveralRootsEvenIfOneLeadsToAnother) {
   const Var x = parameter("x", {3});
-  const Var y = multiply(ctx_, x, x), z = multiply(ctx_, y, x);
   for (const bool outer_first : {true, false}) {
     leaf_of(x).clear_grad();
     const Var square = multiply(ctx_, x, x), cube = multiply(ctx_, square, x);

@@ -107,7 +107,7 @@ struct Noise {
   Names* log = nullptr;
 
   static Tensor scaled(Context& ctx, const Tensor& x) {
-    const Philox philox = ctx.random(purpose_id(ctx.scope()));
+    const Philox philox(ctx.seed(), purpose_id(ctx.scope()), ctx.step());
     const Tensor y = ctx.empty(x.shape(), DType::f64);
     for (int64_t i = 0; i < y.elements(); ++i)
       y.data<double>()[i] = x.data<double>()[i] * philox.uniform(uint64_t(i));
