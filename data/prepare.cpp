@@ -6,9 +6,9 @@
 
 #include "core/check.h"
 #include "core/files/file.h"
+#include "core/files/output_file.h"
 #include "core/random.h"
 #include "data/chat_template.h"
-#include "data/output_file.h"
 #include "data/parallel.h"
 #include "data/spool.h"
 

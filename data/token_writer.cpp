@@ -2,8 +2,8 @@
 #include <optional>
 
 #include "core/check.h"
+#include "core/files/output_file.h"
 #include "core/hdf5/handle.h"
-#include "data/output_file.h"
 #include "data/token_layout.h"
 #include "data/token_store.h"
 

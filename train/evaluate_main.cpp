@@ -7,10 +7,11 @@
 
 #include "core/config/scalar.h"
 #include "core/files/file.h"
+#include "core/files/output_file.h"
+#include "core/program/choice_option.h"
 #include "core/program/program.h"
 #include "core/program/progress_line.h"
 #include "core/program/stop_signal.h"
-#include "data/output_file.h"
 #include "train/device_options.h"
 #include "train/evaluator.h"
 #include "train/load_model.h"

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files/file.h"
+#include "core/files/output_file.h"
 #include "core/program/program.h"
 #include "data/chat_template.h"
-#include "data/output_file.h"
 #include "train/device_options.h"
 #include "train/generator.h"
 #include "train/load_model.h"

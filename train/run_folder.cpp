@@ -1,7 +1,7 @@
 #include "train/run_folder.h"
 
 #include "core/files/file.h"
-#include "data/output_file.h"
+#include "core/files/output_file.h"
 #include "train/setup.h"
 
 namespace tessera {

@@ -1,6 +1,7 @@
 #include "core/files/file.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +55,18 @@ std::error_code File::truncate(uint64_t size) const noexcept {
   return ::ftruncate(descriptor_, off_t(size)) == 0 ? std::error_code() : last_system_error();
 }
 
+std::error_code File::reserve(uint64_t bytes) const noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && bytes > limit.rlim_cur)
+    return std::make_error_code(std::errc::file_too_large);
+  while (::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, off_t(bytes)) != 0) {
+    if (errno == EINTR) continue;
+    const bool no_room = errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO;
+    return no_room ? last_system_error() : std::error_code();
+  }
+  return {};
+}
+
 size_t File::read_at(uint64_t offset, std::span<std::byte> bytes) const {
   size_t done = 0;
   while (done < bytes.size()) {
@@ -85,7 +98,8 @@ void sync_directory(const std::filesystem::path& path) {
   const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
   const std::error_code reason = synced ? std::error_code() : last_system_error();
   if (descriptor >= 0) ::close(descriptor);
-  const bool cannot_be_synced = descriptor >= 0 && reason == std::errc::invalid_argument;
+  const bool cannot_be_synced =
+      reason == (descriptor < 0 ? std::errc::permission_denied : std::errc::invalid_argument);
   check(synced || cannot_be_synced, "cannot write folder {}: {}", path.string(), reason.message());
 }
 

@@ -37,6 +37,9 @@ class File {
   // Writes all of `bytes`; the reason where the system refuses.
   std::error_code write_at(uint64_t offset, std::span<const std::byte> bytes) const noexcept;
   std::error_code truncate(uint64_t size) const noexcept;
+  // Claims disk space for the file to grow to `bytes`, without changing its size; the reason where
+  // there is no room. Nothing where the file system cannot tell.
+  std::error_code reserve(uint64_t bytes) const noexcept;
   // Fills `bytes` up to the end of the file and returns how many were read.
   size_t read_at(uint64_t offset, std::span<std::byte> bytes) const;
 
@@ -52,8 +55,8 @@ class File {
   int descriptor_ = -1;
 };
 
-// Returns when the names in the directory are on the disk; at once where the file system cannot
-// flush a folder.
+// Returns when the names in the directory are on the disk; at once where it cannot be flushed: for
+// lack of the right to read it, or of support in the file system.
 void sync_directory(const std::filesystem::path& path);
 
 // Returns when the text is on the disk.

@@ -1,7 +1,7 @@
 #include "train/convert/convert.h"
 
+#include "core/files/output_file.h"
 #include "core/files/output_folder.h"
-#include "data/output_file.h"
 #include "model/formats/gguf.h"
 #include "model/formats/huggingface.h"
 #include "train/checkpoint/checkpoint.h"

@@ -11,7 +11,7 @@
 
 #include "core/check.h"
 #include "core/files/file.h"
-#include "data/output_file.h"
+#include "core/files/output_file.h"
 #include "train/metrics/console.h"
 #include "train/report/chart.h"
 

@@ -1,6 +1,9 @@
 #include "core/files/file.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
 
 #include "core/check.h"
 
@@ -55,6 +58,24 @@ TEST(File, NamesPathAndReason) {
             "cannot write /dev/null: Invalid argument");
   EXPECT_EQ(error_of([] { File().size(); }), "cannot read : Bad file descriptor");
   EXPECT_EQ(error_of([] { File().close(); }), "cannot write : Bad file descriptor");
+}
+
+TEST(File, ReservesRoomWithoutGrowing) {
+  const File file = File::create(fresh_path("file_test.reserved"));
+  EXPECT_FALSE(file.reserve(1 << 16));
+  EXPECT_EQ(file.size(), 0u);
+}
+
+TEST(SyncDirectory, TakesFoldersThatMayNotBeRead) {
+  const fs::path folder = fresh_path("sync_directory_test");
+  fs::create_directory(folder);
+  fs::permissions(folder, fs::perms(0333));
+  const auto sync_as_nobody = [&] {
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) std::exit(2);
+    sync_directory(folder);
+    std::exit(0);
+  };
+  EXPECT_EXIT(sync_as_nobody(), testing::ExitedWithCode(0), "");
 }
 
 TEST(SyncDirectory, TakesFoldersThatCannotBeFlushed) {

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "core/files/file.h"
+
 namespace tessera {
 
 // Stands for a temporary file beside `path`, whose folder is made if missing; commit() flushes it
 // to disk and gives it its name. Destroyed before that, it removes the temporary file and leaves an
-// older `path` as it was. Errors name `path` and the system's reason.
+// older `path` as it was. Errors name the file and the system's reason.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
@@ -29,7 +31,7 @@ class OutputFile {
 
  private:
   std::filesystem::path path_, temporary_;
-  int fd_ = -1;
+  File file_;
 };
 
 }  // namespace tessera
