@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <string>
 
 #include "core/check.h"
 
@@ -26,6 +27,11 @@ void check_output() {
   check(written, "cannot write all of the output; is the disk full?");
 }
 
+// Unlike fmt::print, does not throw where nobody reads.
+void complain(const std::string& line) {
+  std::fputs(line.c_str(), stderr);
+}
+
 }  // namespace
 
 int run_program(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
@@ -34,9 +40,9 @@ int run_program(CLI::App& app, int argc, char** argv, const std::function<void()
     check_output();
     return 0;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "{0}: {1} (see {0} --help)\n", app.get_name(), error.what());
+    complain(fmt::format("{0}: {1} (see {0} --help)\n", app.get_name(), error.what()));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+    complain(fmt::format("{}: {}\n", app.get_name(), error.what()));
   }
   return 1;
 }
