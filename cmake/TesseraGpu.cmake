@@ -46,8 +46,8 @@ function(tessera_host_sources result architecture)
   set(${result} ${wrappers} PARENT_SCOPE)
 endfunction()
 
-# Kernels are made to fit the registers as ptxas of CUDA 13 counts them; that of 12.4 spills 8 bytes in
-# three.
+# Kernels are made to fit the registers as ptxas of CUDA 13 counts them; that of 12.4 spills 8 bytes
+# in three.
 set(TESSERA_NVCC_GATE_OPTIONS "")
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0)
   set(TESSERA_NVCC_GATE_OPTIONS --warn)

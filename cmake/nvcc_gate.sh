@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # nvcc_gate.sh [--warn] NVCC ARGUMENTS: runs the compiler and fails (or warns) where ptxas, run with
-# -v, tells of registers spilled, of local memory (an array that is indexed at run time), or of waits
-# that it put between wgmma instructions (messages C75xx). ptxas's account goes to OBJECT.ptxas, from
-# which tools/ptxas-table makes a page; what people should read goes to the terminal.
+# -v, tells of registers spilled, of local memory (an array that is indexed at run time), or of
+# waits that it put between wgmma instructions (messages C75xx). ptxas's account goes to
+# OBJECT.ptxas, from which tools/ptxas-table makes a page; what people should read goes to the
+# terminal.
 set -uo pipefail
 
 warn=0

@@ -133,8 +133,8 @@ struct CudnnApi {
 };
 
 // The oldest cuDNN that is used: until 9.15.0 backward may read beyond keys whose number is no
-// multiple of 128 (release notes of cudnn-frontend 1.16). That the graphs are accepted was seen with
-// 9.19 and 9.28.
+// multiple of 128 (release notes of cudnn-frontend 1.16). That the graphs are accepted was seen
+// with 9.19 and 9.28.
 inline constexpr size_t kOldestCudnn = 91501;
 
 // "9.19.0" for 91900.

@@ -47,7 +47,6 @@ template <class S, bool kExtras>
 struct ScoreTerms {
   using T = Wide<S>;
   T scale, softcap, slope;
-  T inner;  // softcap * tanh(inner * product): division is dear
   int diagonal;
 
   __device__ ScoreTerms(const AttentionProblem& p, const AttentionExtras& extras, const Band& band,
@@ -55,7 +54,6 @@ struct ScoreTerms {
       : scale(T(p.scale)),
         softcap(T(p.softcap)),
         slope(kExtras && extras.alibi_slopes ? T(extras.alibi_slopes[head]) : T(0)),
-        inner(p.softcap > 0 ? T(p.scale / p.softcap) : T(0)),
         diagonal(band.keys - band.queries) {}
 
   struct Score {
@@ -66,7 +64,7 @@ struct ScoreTerms {
     T score = scale * product, derivative = 1;
     if constexpr (kExtras) {
       if (softcap > 0) {
-        const T t = tanh_for<S>(inner * product);
+        const T t = tanh_for<S>(score / softcap);
         score = softcap * t;
         derivative = fma(-t, t, T(1));
       }
@@ -79,10 +77,9 @@ struct ScoreTerms {
   // problem does not ask for costs one look a tile.
   template <class Sums>
   __device__ void apply(Sums& products, int query, int key) const {
+    products.each([&](T& x, int, int, int, int) { x *= scale; });
     if (softcap > 0) {
-      products.each([&](T& x, int, int, int, int) { x = softcap * tanh_for<S>(inner * x); });
-    } else {
-      products.each([&](T& x, int, int, int, int) { x *= scale; });
+      products.each([&](T& x, int, int, int, int) { x = softcap * tanh_for<S>(x / softcap); });
     }
     if (slope != 0) {
       products.each(
