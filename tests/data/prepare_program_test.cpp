@@ -30,7 +30,7 @@ class PrepareProgram : public ::testing::Test {
         PREPARE_DATA_PROGRAM, arguments, folder.path().string(), folder.path().string());
     const pid_t child = fork();
     if (child == 0) {
-      for (int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, SIG_DFL);  // under nohup, too
+      for (int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, SIG_DFL);  // under nohup
       execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
       _exit(127);
     }
