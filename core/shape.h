@@ -31,7 +31,16 @@ class Shape {
   const int64_t* end() const { return dims_.data() + rank_; }
 
   // Throws Error where there are more than an int64_t counts.
-  int64_t elements() const;
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int64_t d : *this) {
+      int64_t product = 0;
+      check(!__builtin_mul_overflow(n, d, &product),
+            "shape: {} times {} elements are more than 63 bits count", n, d);
+      n = product;
+    }
+    return n;
+  }
   // Row-major strides of this shape.
   Shape contiguous_strides() const {
     Shape strides = *this;
@@ -69,15 +78,3 @@ struct fmt::formatter<tessera::Shape> {
     return fmt::format_to(out, "]");
   }
 };
-
-namespace tessera {
-
-inline int64_t Shape::elements() const {
-  int64_t n = 1;
-  for (int64_t d : *this)
-    check(!__builtin_mul_overflow(n, d, &n), "shape: {} is too large: 2^63 elements or more",
-          *this);
-  return n;
-}
-
-}  // namespace tessera

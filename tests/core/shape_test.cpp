@@ -22,7 +22,7 @@ TEST(Shape, RefusesToCountBeyond63Bits) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "shape: [4294967296, 2147483648] is too large: 2^63 elements or more");
+                 "shape: 4294967296 times 2147483648 elements are more than 63 bits count");
   }
 }
 
