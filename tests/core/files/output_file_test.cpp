@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/check.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera {
 namespace {
@@ -11,9 +12,7 @@ namespace fs = std::filesystem;
 
 class OutputFileTest : public testing::Test {
  protected:
-  OutputFileTest() { fs::remove_all(folder_); }
-
-  fs::path folder_ = fs::path(testing::TempDir()) / "output_file_test";
+  test::TemporaryFolder folder_;
   fs::path path_ = folder_ / "inner/out.txt";
 };
 
@@ -39,7 +38,7 @@ TEST_F(OutputFileTest, LeavesAnOlderFileWithoutCommit) {
 }
 
 TEST_F(OutputFileTest, RefusesAFolder) {
-  EXPECT_THROW(OutputFile{fs::path(testing::TempDir())}, Error);
+  EXPECT_THROW(OutputFile{folder_.path()}, Error);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/files/file.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera {
 namespace {
@@ -12,12 +13,8 @@ namespace fs = std::filesystem;
 
 class OutputFolderTest : public testing::Test {
  protected:
-  OutputFolderTest() {
-    fs::remove_all(parent_);
-    fs::create_directories(parent_);
-  }
-
-  fs::path parent_ = fs::path(testing::TempDir()) / "output_folder_test";
+  test::TemporaryFolder folder_;
+  fs::path parent_ = folder_.path();
 };
 
 TEST_F(OutputFolderTest, AppearsWhole) {
