@@ -62,6 +62,7 @@ class MemoryPool {
     size_t bytes;
     size_t segment;  // numbered as they were taken from the system
     std::byte* begin;
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated code for ours
     auto operator<=>(const FreeBlock&) const = default;
   };
 
