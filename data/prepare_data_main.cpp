@@ -1,7 +1,7 @@
 // prepare-data: text files to an HDF5 token file.
 #include <cstring>
-#include <map>
 
+#include "core/program/choice_option.h"
 #include "core/program/program.h"
 #include "core/program/progress_line.h"
 #include "core/program/stop_signal.h"
@@ -86,8 +86,6 @@ void declare(CLI::App& app, InstructionConfig& instruction) {
 }
 
 void declare(CLI::App& app, PrepareConfig& config) {
-  const std::map<std::string, SplitRule> rules{{"documents", SplitRule::documents},
-                                               {"tail", SplitRule::tail}};
   app.footer(kFooter);
   app.add_option("INPUT", config.corpus.inputs, "files, folders (searched recursively) or globs")
       ->required();
@@ -103,10 +101,10 @@ void declare(CLI::App& app, PrepareConfig& config) {
       ->capture_default_str();
   app.add_option("--val-fraction", config.val_fraction, "share set aside for validation, [0, 1)")
       ->capture_default_str();
-  app.add_option("--split", config.split,
-                 "documents: each is drawn for training or validation (default); "
-                 "tail: the end of the whole text is for validation")
-      ->transform(CLI::CheckedTransformer(rules).description("{documents,tail}"));
+  add_choice(app, "--split", config.split,
+             {{"documents", SplitRule::documents}, {"tail", SplitRule::tail}},
+             "documents: each is drawn for training or validation; tail: the end of the whole text "
+             "is for validation");
   app.add_option("--seed", config.seed, "of the draw of documents")->capture_default_str();
 }
 

@@ -114,7 +114,8 @@ TEST_F(PrepareProgram, BadArguments) {
   expect_error(run("a.txt -t byte --save-tokenizer t.json -o out.h5"), "has no tokenizer.json");
   expect_error(run("a.txt -t byte -o out.h5 --val-fraction lots"), "--val-fraction");
   expect_error(run("a.txt -t byte -o out.h5 --val-fraction 1.5"), "validation fraction is 1.5");
-  expect_error(run("a.txt -t byte -o out.h5 --split heads"), "--split");
+  expect_error(run("a.txt -t byte -o out.h5 --split heads"),
+               "--split: heads not in {documents,tail}");
   expect_error(run("a.txt -t byte -o out.h5 --fast"), "--fast");
   expect_error(run("nope.txt -t byte -o out.h5"), "no file matches 'nope.txt'");
   expect_error(run("a.txt -t byte -o a.txt/out.h5"), "not a folder");

@@ -13,7 +13,7 @@ namespace tessera::test {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "tessera-data-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "tessera-test-XXXXXX").string();
     path_ = mkdtemp(name.data());
   }
   ~TemporaryFolder() { std::filesystem::remove_all(path_); }
